@@ -60,8 +60,12 @@ class Wanted:
     ids: Sequence[int] | None = None
     states: Sequence[State] = (State.COPIED, State.DONE, State.UNDONE, State.REFUSED, State.ORPHAN)
 
-    def conditions(self, models: Sequence[int]) -> Iterator[tuple[str, tuple[Any, ...]]]:
-        """Conditions of SQL, each with its values. ``models``: numbers of those whose digests begin so."""
+    def conditions(self, models: Sequence[int], *, has_inside: bool) -> Iterator[tuple[str, tuple[Any, ...]]]:
+        """Conditions of SQL, each with its values.
+
+        ``models``: numbers of those whose digests begin so. ``has_inside``: ``label`` has classes in its folder;
+        without them its rows are read in the order of their index.
+        """
         yield f"image_id IS NULL AND state IN ({placeholders(self.states)})", tuple(self.states)
         if self.name is not None:
             yield _named(self.name)
@@ -73,11 +77,13 @@ class Wanted:
             yield "id IN (SELECT value FROM json_each(?))", (json.dumps(list(self.ids)),)
         if self.reasons:
             yield f"reason IN ({placeholders(self.reasons)})", tuple(self.reasons)
-        if self.label is not None and not self.or_with_inode:
-            yield OF_CLASS, of_class(self.label)
-        elif self.label is not None:
-            inodes = json.dumps([signed(inode) for inode in self.or_with_inode])
-            yield f"({OF_CLASS} OR {FILED_INO} IN (SELECT value FROM json_each(?)))", (*of_class(self.label), inodes)
+        if self.label is not None:
+            is_of_class = OF_CLASS if has_inside else "label = ?"
+            values: tuple[str, ...] = of_class(self.label) if has_inside else (self.label,)
+            if self.or_with_inode:
+                is_of_class = f"({is_of_class} OR {FILED_INO} IN (SELECT value FROM json_each(?)))"
+                values = (*values, json.dumps([signed(inode) for inode in self.or_with_inode]))
+            yield is_of_class, values
         simple = {
             f"run = {TEXT_ID}": self.run,
             "time >= ?": None if self.since is None else instant(self.since),
@@ -93,10 +99,17 @@ def history(db: sqlite3.Connection, wanted: Wanted, limit: int | None = None) ->
     """Yield the wanted rows, newest first."""
     order = "id DESC" if wanted.as_written else "time DESC, id DESC"
     models = [] if wanted.model_digest is None else _models(db, wanted.model_digest)
-    conditions, values = zip(*wanted.conditions(models), strict=True)
+    has_inside = wanted.label is not None and _has_inside(db, wanted.label)
+    conditions, values = zip(*wanted.conditions(models, has_inside=has_inside), strict=True)
     query = f"{SELECT} WHERE {' AND '.join(conditions)} ORDER BY {order} LIMIT ?"
     for row in db.execute(query, (*chain(*values), -1 if limit is None else limit)):
         yield decode(row)
+
+
+def _has_inside(db: sqlite3.Connection, label: str) -> bool:
+    """Whether something was filed as a class in the folder of that name."""
+    inside = of_class(label)[1:]
+    return db.execute("SELECT 1 FROM filings WHERE label > ? AND label < ? LIMIT 1", inside).fetchone() is not None
 
 
 def _models(db: sqlite3.Connection, beginning: str) -> list[int]:

@@ -31,15 +31,21 @@ class Disk:
         _call("mount", "-o", "loop,commit=300", str(self._image), str(self.folder))
 
     def unmount(self) -> None:
-        """Take it away, also from other mount name spaces: as long as one holds it, a new mount gets the old disk."""
-        wait_for(self._is_unmounted, f"no program uses {self.folder}")
+        """Take it away, also from other mount name spaces: as long as one holds it, a new mount gets the old disk.
+
+        Raises `CalledProcessError` while a program uses it.
+        """
+        _call("umount", str(self.folder))
         loops = ["losetup", "--noheadings", "--associated", str(self._image)]
         wait_for(lambda: not _call(*loops), f"no mount name space holds {self.folder}")
 
+    def unmount_unused(self) -> None:
+        """Unmount it as soon as no program uses it: some look at every new mount for a moment."""
+        wait_for(self._is_unmounted, f"no program uses {self.folder}")
+
     def _is_unmounted(self) -> bool:
-        """Unmount it, unless a program looks at it just now."""
         try:
-            _call("umount", str(self.folder))
+            self.unmount()
         except subprocess.CalledProcessError as error:
             if b"busy" in error.stderr:
                 return False
@@ -79,7 +85,7 @@ def disks(place: Path, count: int) -> Iterator[list[Disk]]:
                 disk.mount()
             except (OSError, subprocess.CalledProcessError) as error:
                 pytest.skip(f"no disk can be mounted here: {error}")
-            stack.callback(disk.unmount)
+            stack.callback(disk.unmount_unused)
             made.append(disk)
         yield made
 

@@ -48,7 +48,7 @@ def cut_and_check(machine: list[Disk], scenario: Scenario, point: Point | None) 
 def restart(machine: list[Disk]) -> None:
     for disk in machine:
         disk.cut()
-        disk.unmount()
+        disk.unmount_unused()
         disk.mount()
 
 

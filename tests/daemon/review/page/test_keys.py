@@ -147,7 +147,7 @@ def test_a_refused_decision_brings_the_picture_back_and_says_why(page: Page, stu
     stub.refuses = "the image has changed: look at it again"
     page.keyboard.press("1")
     page.wait_for_selector("#notice p")
-    assert page.inner_text("#notice p") == stub.refuses
+    assert page.inner_text("#notice p") == "The image has changed: look at it again"
     assert shown(page) == before
     stub.refuses = None
     page.keyboard.press("2")
@@ -160,7 +160,7 @@ def test_what_became_of_a_decision_is_asked_for_although_the_change_was_told_bef
     stub.refuses_late = "the image is gone"
     page.keyboard.press("1")
     page.wait_for_selector("#notice p")
-    assert page.inner_text("#notice p") == "the image is gone"
+    assert page.inner_text("#notice p") == "The image is gone"
     assert shown(page) == before
 
 
