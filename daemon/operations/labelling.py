@@ -1,4 +1,4 @@
-"""Keep what a person says of an image that was never filed, such as one of a model's data set: nothing is moved."""
+"""Keep what a person says of an image that a model has learnt, wherever it lies: nothing is moved."""
 
 from __future__ import annotations
 
