@@ -14,6 +14,7 @@ from daemon.journal.records import Filing
 from daemon.review.audit_book import AuditBook, Drawn, KeptAudit
 from models import checkpoint
 from models.metadata import Metadata
+from tests.journeys.pictures_filed import file_pictures
 from tests.pictures import save
 from tests.processes import Daemon, daemon, run, wait_for
 
@@ -44,21 +45,6 @@ def place(tmp_path: Path) -> Path:
 
 def served(place: Path) -> Metadata:
     return checkpoint.load(place / "checkpoints").metadata
-
-
-def file_pictures(place: Path, kind: str, seeds: range) -> list[Path]:
-    """Where pictures of a kind are filed."""
-    names = [f"{kind}{seed}.png" for seed in seeds]
-    for seed, name in zip(seeds, names, strict=True):
-        save(kind, seed, place / "spare" / name).rename(place / "inbox" / name)
-    found: list[Path] = []
-
-    def filed() -> bool:
-        found[:] = [path for name in names for path in (place / "sorted").glob(f"*/{name}")]
-        return len(found) == len(names)
-
-    wait_for(filed, "the pictures are filed", 300)
-    return found
 
 
 def drag(place: Path, paths: list[Path], folder: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from models import checkpoint
+from tests.journeys.pictures_filed import file_pictures
 from tests.pictures import save
 from tests.processes import Daemon, daemon, run, wait_for
 
@@ -28,21 +29,6 @@ def place(tmp_path: Path) -> Path:
     done = run("trainer", "fit", "--data-dir", "data", "--mode", "efficientnet_lite0", "--epochs", "2", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     return tmp_path
-
-
-def file_pictures(place: Path, kind: str, seeds: range) -> list[Path]:
-    """Where pictures of a kind are filed."""
-    names = [f"{kind}{seed}.png" for seed in seeds]
-    for seed, name in zip(seeds, names, strict=True):
-        save(kind, seed, place / "spare" / name).rename(place / "inbox" / name)
-    found: list[Path] = []
-
-    def filed() -> bool:
-        found[:] = [path for name in names for path in (place / "sorted").glob(f"*/{name}")]
-        return len(found) == len(names)
-
-    wait_for(filed, "the pictures are filed", 120)
-    return found
 
 
 def drag(place: Path, paths: list[Path], folder: str) -> list[Path]:
