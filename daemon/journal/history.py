@@ -58,7 +58,7 @@ class Wanted:
     as_written: bool = False
     before_id: int | None = None
     ids: Sequence[int] | None = None
-    states: Sequence[State] = (State.COPIED, State.DONE, State.UNDONE, State.REFUSED, State.ORPHAN)
+    states: Sequence[State] = (State.COPIED, State.DONE, State.UNDONE, State.REFUSED, State.LEFT, State.ORPHAN)
 
     def conditions(self, models: Sequence[int], *, has_inside: bool) -> Iterator[tuple[str, tuple[Any, ...]]]:
         """Conditions of SQL, each with its values.

@@ -161,9 +161,13 @@ class Journal:
         """See `history.history`. Raises JournalBusy."""
         return self._use(lambda db: list(history.history(db, wanted, limit)))
 
-    def filed_before(self, identity: Identity, source: Path, sha256: str | None) -> bool:
+    def filed_before(self, identity: Identity, source: Path, sha256: str | None, *, or_left: bool = False) -> bool:
         """See `records.filed_before`; earlier runs count. Raises JournalBusy."""
-        return self._use(lambda db: records.filed_before(db, identity, source, sha256))
+        return self._use(lambda db: records.filed_before(db, identity, source, sha256, or_left=or_left))
+
+    def filed_with_content(self, sha256: str, limit: int) -> list[Filing]:
+        """See `records.filed_with_content`. Raises JournalBusy."""
+        return self._use(lambda db: records.filed_with_content(db, sha256, limit))
 
     def same_filed(self, source: Path, size: int, content: Callable[[], str | None]) -> int | None:
         """Find the row of a file that was copied, linked or refused from this path with this content, at whatever time.

@@ -27,6 +27,8 @@ _TEXTS_SHARED, _ROOM_BEFORE, _ROOM_SINCE = 4, 3.0, 1.25
 #: Pages that are copied, and steps that SQLite takes, between two reports of progress.
 _PAGES, STEPS = 4096, 1_000_000
 _MEGABYTE = 10**6
+#: The column that came with version 6.
+_DUPLICATE_OF = "duplicate_of INTEGER"
 
 #: Fill the tables of version 4 from rows of an earlier one.
 _SHARE_TEXTS = (
@@ -36,7 +38,7 @@ _SHARE_TEXTS = (
     """INSERT INTO filings SELECT id, (SELECT id FROM texts WHERE text = run), instant_of(time), state, action,
         (SELECT id FROM texts WHERE text = inbox_of(source)), name, dev, ino, size, mtime_ns, sha256,
         (SELECT id FROM texts WHERE text = folder_of(destination)), name_of(destination), copy_ino, label, confidence,
-        (SELECT id FROM texts WHERE text = model_digest), reason, detail, image_id FROM earlier""",
+        (SELECT id FROM texts WHERE text = model_digest), reason, detail, image_id, NULL FROM earlier""",
 )
 
 
@@ -121,6 +123,8 @@ def migrate(db: sqlite3.Connection) -> None:
         if version < 5:
             for table in ("labels", "held"):
                 db.execute(TABLES[table])
+        if _TEXTS_SHARED <= version < 6:
+            db.execute(f"ALTER TABLE filings ADD COLUMN {_DUPLICATE_OF}")
         if version < VERSION:
             db.execute(f"PRAGMA user_version = {VERSION}")
         complete(db)
@@ -148,13 +152,16 @@ def _share_texts(db: sqlite3.Connection) -> None:
 def show_as_current(db: sqlite3.Connection) -> sqlite3.Connection:
     """Return a connection that reads a journal of an earlier version as one of this version, and leaves it unchanged.
 
-    Since version 4 only whole tables have been added: they are empty ones here, nothing is copied, and what is written
-    meanwhile is seen. A journal of an earlier version is migrated in a temporary database, and ``db`` is closed.
+    Since version 4 only whole tables and a column have been added: they are empty here, nothing is copied, and what is
+    written meanwhile is seen. One of an earlier version is migrated in a temporary database, and ``db`` is closed.
     """
-    if version_of(db) >= _TEXTS_SHARED:
+    version = version_of(db)
+    if version >= _TEXTS_SHARED:
         there = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         for table in TABLES.keys() - there:
             db.execute(TABLES[table].replace("CREATE TABLE", "CREATE TEMP TABLE", 1))
+        if version < 6:
+            db.execute(f"CREATE TEMP VIEW filings AS SELECT *, NULL AS {_DUPLICATE_OF.split()[0]} FROM main.filings")
         return db
     temporary = sqlite3.connect("", isolation_level=None, check_same_thread=False)
     try:

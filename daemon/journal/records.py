@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from daemon.files.source import Identity
-from daemon.journal.schema import FILED_INO
+from daemon.journal.schema import CONTENT, FILED_INO
 
 #: All that changes on the way; the indexes of the rest need not be written again.
 _CHANGING = ("state", "action", "sha256", "filed_name", "copy_ino", "detail")
 _COLUMNS = (*_CHANGING, "run", "time", "inbox", "name", "dev", "ino", "size", "mtime_ns", "folder", "label",
-            "confidence", "model", "reason", "image_id")  # fmt: skip
+            "confidence", "model", "reason", "image_id", "duplicate_of")  # fmt: skip
 #: The columns that hold the id of a text. ``inbox`` is that of the folder that the image came from: one inside an
 #: inbox, or for `resort` and `undo` a class folder.
 _TEXT_COLUMNS = frozenset({"run", "inbox", "folder", "model"})
@@ -38,19 +38,20 @@ SELECT = f"{SELECT_COLUMNS} FROM filings"
 TEXT_ID = "(SELECT id FROM texts WHERE text = ?)"
 #: A class, or those in the folder of that name; for the values see `of_class`.
 OF_CLASS = "(label = ? OR (label > ? AND label < ?))"
-#: What keeps a file in the inbox from being filed again.
-REMEMBERED = "(state = 'refused' OR (state = 'done' AND action IN ('copy', 'link')))"
+#: What keeps a file in the inbox from being filed again: it was filed or refused, or left there as a duplicate.
+_FILED = "(state = 'refused' OR (state = 'done' AND action IN ('copy', 'link')))"
+REMEMBERED = f"({_FILED} OR state = 'left')"
 _SAME_PATH = "(name = :name AND inbox = (SELECT id FROM texts WHERE text = :inbox))"
 _FILED_BEFORE = f"""
 SELECT 1 FROM filings WHERE mtime_ns = :mtime_ns AND size = :size AND action <> 'move'
     AND ((ino = :ino AND (dev = :dev OR {_SAME_PATH})) OR ({_SAME_PATH} AND sha256 = :sha256))
-    AND {REMEMBERED} LIMIT 1
+    AND ({_FILED} OR (:left AND state = 'left')) LIMIT 1
 """
 
 #: Of a name that a camera gives to every picture, no more rows are looked at.
 _SAME_PATH_BY_CONTENT = f"""
 SELECT id, sha256 FROM (SELECT * FROM filings WHERE name = :name ORDER BY time DESC LIMIT 1000)
-    WHERE size = :size AND sha256 IS NOT NULL AND {REMEMBERED}
+    WHERE size = :size AND sha256 IS NOT NULL AND {_FILED}
     AND inbox = (SELECT id FROM texts WHERE text = :inbox)
 """
 #: What was filed keeps its inode, which is the original's where it is a link.
@@ -71,6 +72,7 @@ class State(StrEnum):
     DONE = "done"
     UNDONE = "undone"  # moved back to where it came from; or its copy is removed, or its refusal forgotten
     REFUSED = "refused"  # unreadable, and left where it is because images are not to be moved
+    LEFT = "left"  # a duplicate of what was filed before, and left where it is because duplicates are not to be moved
     ORPHAN = "orphan"  # after a crash, found neither at its source nor at its destination
     VOID = "void"  # came to nothing: writing it takes the row away
 
@@ -81,7 +83,8 @@ class Filing:
 
     It goes to ``folder`` as ``filed_name``; they are None where no place was chosen.
     ``copy_ino`` is the inode of the copy, where one was made. ``reason`` is None except for unreadable images.
-    ``image_id``: this is a sidecar, and that is the filing of its image.
+    ``image_id``: this is a sidecar, and that is the filing of its image. ``duplicate_of``: the filing of an image with
+    the same content that was there when this one came; the journal may have forgotten it since.
     """
 
     state: State
@@ -98,6 +101,7 @@ class Filing:
     reason: str | None = None
     detail: str | None = None
     image_id: int | None = None
+    duplicate_of: int | None = None
     run: str = ""
     time: datetime = field(default_factory=lambda: datetime.now(UTC))
     id: int | None = None
@@ -171,8 +175,10 @@ def interrupted(db: sqlite3.Connection) -> list[Filing]:
     return [decode(row) for row in rows]
 
 
-def filed_before(db: sqlite3.Connection, identity: Identity, source: Path, sha256: str | None) -> bool:
-    """Whether the file was copied, linked or refused in this state.
+def filed_before(
+    db: sqlite3.Connection, identity: Identity, source: Path, sha256: str | None, *, or_left: bool = False
+) -> bool:
+    """Whether the file was copied, linked or refused in this state; ``or_left``: or left as a duplicate.
 
     Device numbers may change when the machine starts anew: the same path counts as much as the same device. On some
     network file systems inode numbers do so too: the content (if given) under the same path counts as much as they.
@@ -186,6 +192,7 @@ def filed_before(db: sqlite3.Connection, identity: Identity, source: Path, sha25
         "inbox": as_text(folder),
         "name": as_text(name),
         "sha256": sha256,
+        "left": or_left,
     }
     return db.execute(_FILED_BEFORE, values).fetchone() is not None
 
@@ -198,6 +205,17 @@ def filed_with_inode(db: sqlite3.Connection, inodes: Collection[int]) -> list[Fi
     numbers = json.dumps([signed(inode) for inode in inodes])
     query = f"{SELECT} WHERE state = 'done' AND {FILED_INO} IN (SELECT value FROM json_each(?)) ORDER BY id DESC"
     return [decode(row) for row in db.execute(query, (numbers,))]
+
+
+def filed_with_content(db: sqlite3.Connection, sha256: str, limit: int) -> list[Filing]:
+    """List the newest filings of readable images of this content that are done, and were no duplicates.
+
+    The plus signs keep SQLite from putting the hash in place of the column, and from reading rows in their order: then
+    it would not use the index.
+    """
+    query = f"""{SELECT} WHERE {CONTENT} = :beginning AND state = 'done' AND +sha256 = :sha256
+        AND image_id IS NULL AND reason IS NULL AND duplicate_of IS NULL ORDER BY +id DESC LIMIT :limit"""
+    return [decode(row) for row in db.execute(query, {"beginning": sha256[:16], "sha256": sha256, "limit": limit})]
 
 
 def contents_filed(db: sqlite3.Connection, source: Path, size: int) -> dict[str, int]:
@@ -274,6 +292,7 @@ def encode(filing: Filing, row_id: int | None, texts: Texts) -> tuple[Any, ...]:
         None if filing.model_digest is None else texts[filing.model_digest],
         filing.reason,
         filing.image_id,
+        filing.duplicate_of,
         row_id,
     )
 

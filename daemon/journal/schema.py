@@ -18,7 +18,7 @@ import sqlite3
 
 #: Kept in ``PRAGMA user_version``. Raised with every change of the tables: `migrations` then has to bring it about, and
 #: the tests need a journal of the version before. Indexes may change without.
-VERSION = 5
+VERSION = 6
 
 #: In migrations, too: whoever changes one keeps there what it was in the versions before.
 TABLES = {
@@ -43,7 +43,8 @@ TABLES = {
     model INTEGER REFERENCES texts,
     reason TEXT,
     detail TEXT,
-    image_id INTEGER
+    image_id INTEGER,
+    duplicate_of INTEGER
 )""",
     "texts": "CREATE TABLE texts (id INTEGER PRIMARY KEY, text NOT NULL UNIQUE)",
     "notes": "CREATE TABLE notes (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
@@ -82,6 +83,9 @@ RENAMED = "filed_name <> name"
 #: The inode of what was put there: the copy's, else the image's own.
 FILED_INO = "coalesce(copy_ino, ino)"
 
+#: The beginning of the content's hash.
+CONTENT = "substr(sha256, 1, 16)"
+
 _INDEXES = {
     # Interrupted filings, in the words used elsewhere.
     "filings_interrupted": "filings (id) WHERE state IN ('intent', 'copied')",
@@ -95,6 +99,8 @@ _INDEXES = {
     "filings_reason": "filings (time) WHERE reason IS NOT NULL",
     # Written once, when the filing is done, however often its inode changed before; then nobody waits for the disk.
     "filings_inode": f"filings ({FILED_INO}) WHERE state = 'done'",
+    # What was filed with some content: half of its hash is told apart well enough, and the row says the rest.
+    "filings_content": f"filings ({CONTENT}) WHERE state = 'done'",
     # The newest label of a content that is not forgotten.
     "labels_content": "labels (sha256, forgotten)",
     "labels_label": "labels (label)",

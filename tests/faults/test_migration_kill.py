@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from daemon.journal.journal import Journal, JournalBusy
+from daemon.journal.schema import VERSION
 from models.errors import UserError
 from tests.daemon.journal.conftest import set_aside
 from tests.daemon.journal.eras import VERSIONS, Era, dump, rows_in, settle
@@ -64,7 +65,7 @@ class Migration:
             self.era.path.name,
             self.era.copy.name,
         }
-        assert dump(self.era.path)[0] == "version 5"
+        assert dump(self.era.path)[0] == f"version {VERSION}"
 
     def _is_as_before(self, path: Path) -> bool:
         try:
@@ -157,7 +158,7 @@ def test_no_call_that_fails_loses_anything(migration: Migration, tmp_path: Path,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("version", [1, 4])
+@pytest.mark.parametrize("version", [1, 4, 5])
 def test_a_power_cut_during_a_migration_loses_nothing(tmp_path: Path, version: int) -> None:
     need_strace()
     with far_folder() as memory, disks(memory, 1) as machine:

@@ -22,13 +22,13 @@ from daemon.journal.records import Filing, State
 from tests.daemon.journal.versions.make import FAR, ROOT
 from tests.filing_desk import Desk
 
-VERSIONS = (1, 2, 3, 4)
+VERSIONS = (1, 2, 3, 4, 5)
 _STORED = Path(__file__).with_name("versions")
 _MTIME = 1_600_000_000
 #: The columns that hold paths, in each version.
 _PATHS = {
     **dict.fromkeys((1, 2, 3), (("filings", "source"), ("filings", "destination"))),
-    4: (("texts", "text"),),
+    **dict.fromkeys((4, 5), (("texts", "text"),)),
 }
 
 

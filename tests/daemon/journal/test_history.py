@@ -134,6 +134,7 @@ def test_what_is_asked_for_each_image_has_an_index(path: Path) -> None:
         plans(path, lambda db: records.filed_before(db, Identity(1, 2, 3, 4), Path("x"), ""))
     )
     assert "filings_name" in str(plans(path, lambda db: records.last_filed_from(db, [Path("/x"), Path("/y")], DAY)))
+    assert plans(path, lambda db: records.filed_with_content(db, "ab" * 32, 9))[0] == search("content", "<expr>=?")
     assert "filings_image" in str(plans(path, lambda db: records.sidecars(db, 1)))
     assert plans(path, records.interrupted) == ["SCAN filings USING INDEX filings_interrupted"]
     order = search("history", "time>? AND time<?")

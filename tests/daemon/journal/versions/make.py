@@ -129,7 +129,9 @@ def ending(real: Callable[..., None], times: int, *, before: bool) -> Callable[.
 #: Where undo, the journal and its rows are in each version.
 MODULES = {
     **dict.fromkeys((1, 2, 3), ("daemon.undo", "daemon.journal", "daemon.rows", "_SELECT", "_decode")),
-    4: ("daemon.filing.undo", "daemon.journal.journal", "daemon.journal.records", "SELECT", "decode"),
+    **dict.fromkeys(
+        (4, 5), ("daemon.filing.undo", "daemon.journal.journal", "daemon.journal.records", "SELECT", "decode")
+    ),
 }
 
 
