@@ -1,0 +1,1 @@
+"""Read and change the tags in XMP sidecars, and leave every other byte of them as it is."""
