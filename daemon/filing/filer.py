@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -21,9 +21,9 @@ from daemon.files.renaming import FileAt
 from daemon.files.roots import Roots
 from daemon.files.source import Identity, Source, SourceChanged, SourceGone
 from daemon.filing import transfer
+from daemon.filing.batch import Batch, Destination
 from daemon.filing.folder_layout import FolderLayout
 from daemon.filing.folders import Folders, Output
-from daemon.filing.free_names import free_name, longest_name
 from daemon.filing.growth import remove_earlier_copy
 from daemon.filing.held import HeldImages
 from daemon.filing.identity import has_content, is_one_folder
@@ -179,7 +179,7 @@ class Filer:
         now = datetime.now(UTC)
         transfers = [Transfer(decision.source.path.name, self._row(decision, now)) for decision in decisions]
         with Folders(self._output, touches=self._skip_equal) as folders:
-            batch = _Batch(folders, self._names_given_out(), make=not self._dry_run)
+            batch = Batch(folders, self._names_given_out(), make=not self._dry_run)
             for decision, image in zip(decisions, transfers, strict=True):
                 self._plan(decision, image, batch)
             transfer.run(transfers, self._journal)
@@ -246,7 +246,7 @@ class Filer:
             time=now,
         )
 
-    def _plan(self, decision: Decision, image: Transfer, batch: _Batch) -> None:
+    def _plan(self, decision: Decision, image: Transfer, batch: Batch) -> None:
         """Choose the destination, or settle the transfer before it begins."""
         try:
             self._choose(decision, image, batch)
@@ -257,7 +257,7 @@ class Filer:
         except (OSError, JournalBusy) as error:
             image.settle(Status.RETRY, sentence(image.row, error))
 
-    def _choose(self, decision: Decision, image: Transfer, batch: _Batch) -> None:
+    def _choose(self, decision: Decision, image: Transfer, batch: Batch) -> None:
         row = image.row
         if self._held is not None and self._held.holds(row.source, row.identity):
             return image.settle(Status.HELD)
@@ -302,7 +302,7 @@ class Filer:
             self._journal.touch(row_id, row.identity)
         return row_id is not None
 
-    def _remove_earlier_copy(self, image: Transfer, batch: _Batch) -> None:
+    def _remove_earlier_copy(self, image: Transfer, batch: Batch) -> None:
         """Remove the copy or link made before the writer of the image had finished: the original has all of it."""
         source = image.row.source
         old = self._journal.last_filed_from([source], image.row.time - _GROWTH_PERIOD)
@@ -320,7 +320,7 @@ class Filer:
         except (OSError, SourceGone, SourceChanged) as error:
             logger.debug("{} stays: {}", shown(str(old.destination)), error)
 
-    def _has_equal_image(self, row: Filing, folder: _Destination) -> bool:
+    def _has_equal_image(self, row: Filing, folder: Destination) -> bool:
         """Whether a class folder has an equal image that was there before this object filed any. Raises OSError."""
         if folder.descriptor is None:
             return False
@@ -331,54 +331,6 @@ class Filer:
             if folder.path / existing.name not in self._own_copies and has_content(existing, row):
                 return True
         raise AssertionError("there are more numbers than names")
-
-
-class _Destination(NamedTuple):
-    """A folder to file into, as one batch sees it; ``descriptor`` is None in a dry run where it is missing."""
-
-    descriptor: int | None
-    path: Path
-    longest_name: int
-    taken: set[str]  # names given out to images of this batch
-
-    def name(self, wanted: str) -> str:
-        """Take a name that no image of this batch has; in the folder it is mostly free. Raises OSError."""
-        name = numbered(wanted, 1, self.longest_name)
-        if name in self.taken:
-            return self.free_name(wanted)
-        self.taken.add(name)
-        return name
-
-    def free_name(self, wanted: str) -> str:
-        """Take a name that no image of this batch has and that seems free in the folder. Raises OSError."""
-        name = free_name(self.descriptor, wanted, self.taken.__contains__, self.longest_name)
-        self.taken.add(name)
-        return name
-
-
-@dataclass(frozen=True)
-class _Batch:
-    """Open folders, names given out and files seen, which the decisions of one batch share.
-
-    ``inside``: where in its class folder the layout has an image.
-    """
-
-    folders: Folders
-    taken: dict[str, set[str]]
-    make: bool
-    identities: set[Identity] = field(default_factory=set)
-    inside: dict[Transfer, str] = field(default_factory=dict)
-    _destinations: dict[str, _Destination] = field(default_factory=dict)
-
-    def destination_folder(self, folder: str, kind: Kind, inside: str = "") -> _Destination:
-        """Open a folder to file into once for the batch, made if ``make``. Raises OSError."""
-        place = f"{folder}/{inside}" if inside else folder
-        if place not in self._destinations:
-            descriptor = self.folders.class_folder(folder, make=self.make, kind=kind, inside=inside)
-            taken = self.taken.setdefault(place, set())
-            path = self.folders.path(place)
-            self._destinations[place] = _Destination(descriptor, path, longest_name(descriptor), taken)
-        return self._destinations[place]
 
 
 def _label(how: How, row: Filing) -> Label:
