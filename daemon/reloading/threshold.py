@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from models.decision import Rule, Ruling
 from models.promises import CERTAINTY, is_as_requested, percent, what_holds, why_lapsed
 from models.text.language import mark, tr
+from models.text.printable import shown
 
 if TYPE_CHECKING:
     from models.classifier import Prediction
-    from models.metadata import Metadata
+    from models.metadata import Metadata, Promise
 
 _NONE_SET = mark(
     "no threshold above 0 is set (--threshold 0.5 sends the less probable to the others, --threshold auto goes by the "
     "checkpoint's own)"
 )
+
+
+#: Inner folders of one depth that are named.
+_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -90,6 +96,53 @@ def in_force(chosen: float | None, metadata: Metadata) -> Threshold:
     value, why = _value(chosen, metadata)
     levels = metadata.served_levels if chosen is None else dict.fromkeys(metadata.tree.depths, chosen)
     return Threshold(Rule(value, refuses_unknown=metadata.unknown is not None and chosen != 0, levels=levels), why)
+
+
+def inner_folder_rules(chosen: float | None, metadata: Metadata) -> list[str]:
+    """Say for each depth of inner folders from when on an image goes there, and what is promised of that.
+
+    The deepest comes first, as it is decided. ``chosen`` as in `in_force`. The list is empty where no class lies in a
+    folder of others.
+    """
+    rule = in_force(chosen, metadata).rule
+    if rule.threshold == 0:
+        return []
+    asked = metadata.max_error if chosen is None else None
+    promises = {level.depth: level.promise for level in metadata.levels}
+    sentences = []
+    for depth in metadata.tree.depths:
+        names = _named([folder for folder in metadata.tree.groups if folder.count("/") == depth - 1])
+        sentences.append(_inner_folder_rule(names, rule.levels.get(depth), asked, promises.get(depth)))
+    return sentences
+
+
+def _inner_folder_rule(names: str, level: float | None, asked: float | None, promise: Promise | None) -> str:
+    if level is None:
+        return tr(
+            "none of these goes into the folder above its class ({names}), however sure that is: at most {asked:.3g} % "
+            "wrong cannot be promised there",
+            names=names,
+            asked=100 * (asked or 0.0),
+        )
+    values = {"names": names, "sure": percent(level)}
+    if asked is None:
+        return tr(
+            "pictures it is not so sure of go into the folder above their class ({names}) if it is at least {sure} % "
+            "sure that they belong there",
+            **values,
+        )
+    return tr(
+        "pictures it is not so sure of go into the folder above their class ({names}) if it is at least {sure} % sure "
+        "that they belong there: {why}",
+        why=why_lapsed(asked) if promise is None else what_holds(promise, asked),
+        **values,
+    )
+
+
+def _named(folders: Sequence[str]) -> str:
+    """Name folders, or the first of them."""
+    more = ", …" if len(folders) > _NAMED else ""
+    return ", ".join(f"{shown(folder)}/" for folder in folders[:_NAMED]) + more
 
 
 def _value(chosen: float | None, metadata: Metadata) -> tuple[float, str]:

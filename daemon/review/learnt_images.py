@@ -28,12 +28,18 @@ class LearntImages:
         self._images = images
         self._thumbnails = thumbnails
         self._report: RunReport | None = None
+        self._published: tuple[CheckpointFile, Metadata] | None = None
 
     def published(self) -> tuple[CheckpointFile | None, Metadata | None]:
-        """Find the published checkpoint. Raises `Refusal` where it cannot be read."""
+        """Find the published checkpoint, which is read once. Raises `Refusal` where it cannot be read."""
         try:
             published = CheckpointSource(self._place.settings.checkpoint).find()
-            return published, None if published is None else checkpoints.read_metadata(published.path)
+            if published is None:
+                return None, None
+            known = self._published
+            if known is None or known[0] != published:
+                known = self._published = published, checkpoints.read_metadata(published.path)
+            return known
         except CheckpointError as error:
             raise Refusal(503, str(error)) from error
 

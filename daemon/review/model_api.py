@@ -64,13 +64,14 @@ class ModelState(Reply):
     """The model in use. ``matrix[i][j]``: held-out images of class i that were taken for class j.
 
     ``says`` is a sentence where there is no report of the model, such as for the starter model; the lists are empty
-    then. ``threshold``: what is filed, and what is promised of it.
+    then. ``threshold``: what is filed, and what is promised of it; ``inner_folders``: the same of folders of classes.
     """
 
     digest: str | None
     run: str | None
     says: str
     threshold: str
+    inner_folders: list[str]
     accuracy: float | None
     classes: list[str]
     matrix: list[list[int]]

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from daemon.journal.labels import Label
-from daemon.reloading.threshold import in_force
+from daemon.reloading.threshold import in_force, inner_folder_rules
 from daemon.review.learnt_images import LearntImages
 from daemon.review.model_api import Ancestor, LearntImage, LearntPage, Lesson, ModelState
 from daemon.review.model_tasks import ModelTasks
@@ -44,7 +44,8 @@ class ModelView:
         counts, likely_wrong = self._learnt.report_of(run).mistakes
         said = self._learnt.said(likely_wrong)
         open_to_doubt = [image for image in likely_wrong if image.sha256 not in said]
-        chosen = self._place.settings.threshold
+        threshold = self._place.settings.threshold
+        chosen = None if threshold == "auto" else threshold
         classes = sorted({*metadata.classes, *(label for pair in counts for label in pair)})
         is_shown = bool(counts) and len(classes) <= _MOST_CLASSES
         matrix = [[counts[actual, predicted] for predicted in classes] for actual in classes] if is_shown else []
@@ -52,7 +53,8 @@ class ModelView:
             digest=published.digest or None,
             run=shown(run.name),
             says="" if counts else tr("no image was held out, so nothing is known of its mistakes"),
-            threshold=str(in_force(None if chosen == "auto" else chosen, metadata)),
+            threshold=str(in_force(chosen, metadata)),
+            inner_folders=inner_folder_rules(chosen, metadata),
             accuracy=metadata.metrics.get("accuracy"),
             classes=classes if is_shown else [],
             matrix=matrix,
@@ -102,6 +104,7 @@ def _nothing(says: str, tasks: ModelTasks) -> ModelState:
         run=None,
         says=says,
         threshold="",
+        inner_folders=[],
         accuracy=None,
         classes=[],
         matrix=[],

@@ -93,14 +93,15 @@ export class Model {
   }
 
   /** @param {any} state */
-  #drawFacts({ accuracy, lesson, says, threshold }) {
+  #drawFacts({ accuracy, lesson, says, threshold, inner_folders }) {
     fill(this.facts,
       accuracy !== null && fact(percent(accuracy), t("right, of images that it never learnt from")),
       lesson && lesson.before !== null && lesson.after !== null &&
         fact(`${percent(lesson.before)} → ${percent(lesson.after)}`, t("before and after the last lesson")),
       lesson?.says && el("p", { class: "note sentence" }, lesson.says),
       says && el("p", { class: "note sentence" }, says),
-      threshold && el("p", { class: "note" }, threshold));
+      threshold && el("p", { class: "note" }, threshold),
+      ...inner_folders.map((/** @type {string} */ one) => el("p", { class: "note" }, one)));
   }
 
   /** @param {object} task */
@@ -201,9 +202,12 @@ function fact(figure, says) {
   return el("p", { class: "fact" }, el("strong", {}, figure), el("span", {}, says));
 }
 
-/** @param {any} image of the data set */
+/**
+ * What tells an image of the data set from all others: of another run, another one has its number.
+ * @param {any} image of the data set
+ */
 function idOf(image) {
-  return `learnt-${image.number}`;
+  return `learnt-${image.number}-${image.version}`;
 }
 
 /**

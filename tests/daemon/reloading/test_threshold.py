@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from daemon.reloading.threshold import alike, in_force
-from models.metadata import DEFAULT_THRESHOLD, Promise, Unknown
+from daemon.reloading.threshold import alike, in_force, inner_folder_rules
+from models.metadata import DEFAULT_THRESHOLD, Level, Promise, Unknown
 from models.text.language import speaking
 from tests.models.checkpoints import small_checkpoint
 
@@ -176,3 +176,26 @@ def test_inner_folders_are_named_with_their_thresholds(chosen: float | None, lev
     assert found.rule.levels == levels
     assert (f"{100 * levels[1]:.0f} % sure that they belong there" in found.rolled_up) == (chosen != 0)
     assert in_force(chosen, small_checkpoint(**NOTHING | {"threshold": 0.7}).metadata).rolled_up == ""
+
+
+NESTED = {"classes": ["animals/cat", "animals/dog", "plants/wild/moss", "plants/wild/fern", "plants/oak"]}
+
+
+def test_each_depth_of_inner_folders_is_said_with_its_own_promise() -> None:
+    changes = {"max_error": 0.02, "threshold": PROMISED.threshold, "promises": [PROMISED]}
+    weaker = PROMISED.model_copy(update={"max_error": 0.05, "threshold": 0.9})
+    levels = [Level(depth=1, threshold=0.9, promise=weaker), Level(depth=2)]
+    metadata = small_checkpoint(**NESTED, **NOTHING | changes | {"levels": levels}).metadata
+    second, first = inner_folder_rules(None, metadata)  # the deepest first, as it is decided
+    assert "(animals/, plants/) if it is at least 90 % sure" in first
+    assert "at most 5 % of those filed are wrong" in first
+    assert "(plants/wild/)" in second
+    assert "at most 2 % wrong cannot be promised there" in second
+    assert [("80 % sure" in one, "wrong" in one) for one in inner_folder_rules(0.8, metadata)] == [(True, False)] * 2
+    assert inner_folder_rules(0.0, metadata) == []
+    lapsed = metadata.model_copy(update={"promises": [], "levels": [Level(depth=1, threshold=0.9)]})
+    assert "promised no longer" in inner_folder_rules(None, lapsed)[1]
+
+
+def test_flat_classes_have_no_inner_folders() -> None:
+    assert inner_folder_rules(None, small_checkpoint(**NOTHING).metadata) == []

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from daemon.journal.journal import read_labels
 from daemon.journal.labels import How, Label
+from daemon.review.images import Images
+from daemon.review.learnt_images import LearntImages
+from daemon.review.refusals import Refusal
+from daemon.review.thumbnails import Thumbnails
+from models import checkpoint as checkpoints
+from models.metadata import Metadata
+from tests.daemon.conftest import Publish
 from tests.daemon.review.browser import Browser, Page, Reviewed, open_page
 
 
@@ -103,3 +113,29 @@ def add_row(run: Path, line: str) -> None:
 def images_of(browser: Browser, name: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = browser.get(f"/api/class?name={name}").json()["images"]
     return found
+
+
+def test_the_model_is_read_once_however_many_of_its_images_are_looked_at(
+    reviewed: Reviewed, learnt: Path, publish: Publish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = reviewed.place()
+    read: list[Path] = []
+    read_metadata = checkpoints.read_metadata
+
+    def count(path: Path) -> Metadata:
+        read.append(path.parent)
+        return read_metadata(path)
+
+    monkeypatch.setattr(checkpoints, "read_metadata", count)
+    with closing(Images(place)) as images, closing(Thumbnails(place, decoders=1)) as thumbnails:
+        found = LearntImages(place, images, thumbnails)
+        digest = next(found.report_of(learnt).judged()).sha256
+        for _ in range(3):
+            assert found.seen(0, digest).sha256 == digest
+            assert found.thumbnail(0, 256)
+        assert read == [learnt]
+        other = learnt.with_name("20260102-000000-embedded")
+        publish(other)
+        with pytest.raises(Refusal, match="another model is in use"):
+            found.seen(0, digest)
+        assert read == [learnt, other]

@@ -63,6 +63,7 @@ class Stub:
     odd_names: bool = True
     audits: int = 1
     model: str = "2026-03-01_093000"
+    fits: int = 1
     decided: dict[str, dict[str, Any]] = field(default_factory=dict)
     batches: list[int] = field(default_factory=list)
     revision: int = 1
@@ -300,6 +301,7 @@ class Stub:
             "digest": "c" * 8,
             "run": "2026-03-01_093000",
             "says": "",
+            "inner_folders": [],
             "accuracy": 0.942,
             "classes": list(self.classes),
             "matrix": matrix,
@@ -314,9 +316,10 @@ class Stub:
         }
 
     def _learnt(self, number: int) -> dict[str, object]:
-        name = f"{self.classes[1]}/IMG_{number:04}.jpg"
+        name = f"{self.classes[1]}/IMG_{self.fits * 1000 + number}.jpg"
         actual, predicted = self.classes[1:3]
-        given = {"number": number, "version": f"{number:064x}", "name": name, "actual": actual, "predicted": predicted}
+        version = f"{self.fits:04x}{number:060x}"
+        given = {"number": number, "version": version, "name": name, "actual": actual, "predicted": predicted}
         return {**given, "confidence": 0.7, "is_labelled": False, "said": None, "advised": None, "advice": None}
 
 

@@ -19,16 +19,19 @@ def stub() -> Stub:
     return Stub()
 
 
-def ids(page: Page) -> list[str]:
-    found: list[str] = page.eval_on_selector_all(f".group:not([hidden]) {TILE}", "all => all.map(t => t.dataset.id)")
-    return found
+def names(page: Page) -> list[str]:
+    """The names of the pictures on the board."""
+    found: list[str] = page.eval_on_selector_all(
+        f".group:not([hidden]) {TILE} .name", "all => all.map(t => t.textContent)"
+    )
+    return [name.rpartition("/")[2] for name in found]
 
 
 def test_the_advice_is_accepted_another_label_given_and_both_taken_back(new_page: Opener, stub: Stub) -> None:
     page = new_page()
     stub.open(page, "#model")
     page.wait_for_selector(TILE)
-    assert ids(page) == [f"learnt-{number}" for number in range(4)]
+    assert names(page) == [f"IMG_{1000 + number}.jpg" for number in range(4)]
     page.keyboard.press("Enter")
     page.keyboard.press("1")
     page.keyboard.press("0")
@@ -37,7 +40,7 @@ def test_the_advice_is_accepted_another_label_given_and_both_taken_back(new_page
     assert made == [(0, stub.classes[2]), (1, stub.classes[0]), (2, None)]
     for _ in range(3):
         page.keyboard.press("Backspace")
-    assert len(ids(page)) == 4
+    assert len(names(page)) == 4
     assert sent(stub, page, 0, "learnt") == []
 
 
@@ -74,3 +77,15 @@ def test_how_much_better_the_model_is_is_said_as_soon_as_it_has_learnt(new_page:
     assert shown(page) == before
     page.goto(f"{ADDRESS}#model")
     until(page, "document.querySelector('.facts')?.textContent.includes('91% → 94.2%')")
+
+
+def test_the_doubts_of_another_fit_take_the_place_of_those_of_the_last(new_page: Opener, stub: Stub) -> None:
+    page = new_page()
+    stub.open(page, "#model")
+    page.wait_for_selector(TILE)
+    stub.fits = 2
+    stub.tell()
+    until(page, f"[...document.querySelectorAll('{TILE} .name')].every(name => name.textContent.includes('IMG_2'))")
+    assert names(page) == [f"IMG_{2000 + number}.jpg" for number in range(4)]
+    page.keyboard.press("Enter")
+    assert [one["version"][:4] for one in sent(stub, page, 1, "learnt")] == ["0002"]
