@@ -31,11 +31,11 @@ from daemon.filing.filer import Decision, Filer, FilingResult, Status
 from daemon.filing.outcome import Outcome
 from daemon.journal.journal import JournalBusy
 from daemon.reloading.threshold import Threshold, in_force
+from models.checkpoints.metadata import Metadata
 from models.classifier import Classifier, Prediction
-from models.decision import Fate, Rule
+from models.deciding.decision import Fate, Rule
+from models.decoding.images import Transform
 from models.errors import ImageError
-from models.images import Transform
-from models.metadata import Metadata
 from models.text.language import tr
 
 #: Batches that the model has at once.
@@ -325,7 +325,7 @@ class Pipeline:
         return [None if image_crops is None else next(predictions) for image_crops in crops]
 
     def _decide_by_rule(self, decoded: Decoded, prediction: Prediction | None) -> Decision:
-        """Choose the folder: of the class or the others, by the rule in `models.decision`, or the quarantine."""
+        """Choose the folder: of the class or the others, by `models.deciding.decision`, or the quarantine."""
         assert decoded.source is not None
         if prediction is None:
             assert isinstance(decoded.error, ImageError)

@@ -53,11 +53,11 @@ from daemon.watching.skipped import Skipped, SkippedReporter
 from daemon.watching.watcher import InboxWatcher
 from models.allowed import allow_plugins, missing_plugins, report_missing
 from models.errors import UserError
-from models.ownership import make_folder
-from models.runtime import cores
+from models.files.ownership import make_folder
+from models.inference.runtime import cores
 from models.text.commandline import EXIT_LEFT_BEHIND
 from models.text.language import mark, tr
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 
 if TYPE_CHECKING:
     from daemon.monitoring.metrics_server import MetricsListener

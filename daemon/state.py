@@ -15,8 +15,8 @@ from daemon.files.inbox_mark import InboxMark
 from daemon.files.locks import busy, holders, lock_descriptor
 from daemon.files.output_mark import OUTPUT_MARK
 from models.errors import UserError
-from models.homes import base_folder
-from models.ownership import make_file, make_folder
+from models.files.homes import base_folder
+from models.files.ownership import make_file, make_folder
 from models.text.language import tr
 
 #: What the daemon writes how it is into, beside its journal.

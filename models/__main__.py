@@ -11,12 +11,12 @@ from typing import Any
 from models import registry
 from models.allowed import allow_plugins
 from models.errors import UserError, WeightsUnavailable
-from models.hub import HubFolder
 from models.registry import BackboneEntry
 from models.text.commandline import Parser, print_json, run_and_exit
 from models.text.completion import offer
 from models.text.language import mark, tr
-from models.weights import WeightsStore, unavailable
+from models.weights.hub import HubFolder
+from models.weights.store import WeightsStore, unavailable
 
 
 def main(arguments: list[str]) -> int:

@@ -9,22 +9,22 @@ from typing import NamedTuple
 import numpy as np
 from loguru import logger
 
-from models import checkpoint as checkpoints
 from models import registry
-from models.checkpoint import Array, Checkpoint, Golden, Head, Metadata, PartRecord
-from models.decision import Prediction as Prediction
-from models.devices import Device, Precision
-from models.engines import Crops
+from models.checkpoints import checkpoint as checkpoints
+from models.checkpoints.checkpoint import Array, Checkpoint, Golden, Head, Metadata, PartRecord
+from models.checkpoints.tuned import tuned_backbone
+from models.deciding.decision import Prediction as Prediction
+from models.decoding.images import Transform
 from models.errors import CheckpointError, WeightsUnavailable
-from models.hub import HubFolder
-from models.images import Transform
+from models.inference.devices import Device, Precision
+from models.inference.engines import Crops
+from models.inference.runtime import FeatureExtractor, graph_path, open_extractor
+from models.inference.samples import sample_pictures
 from models.registry import Backbone
-from models.runtime import FeatureExtractor, graph_path, open_extractor
-from models.samples import sample_pictures
 from models.scoring import Probabilities, Strangeness, by_part, head_probabilities, score
 from models.text.language import tr
-from models.tuned import tuned_backbone
-from models.weights import WeightsStore
+from models.weights.hub import HubFolder
+from models.weights.store import WeightsStore
 
 
 class Bounds(NamedTuple):

@@ -23,11 +23,11 @@ from loguru import logger
 
 from models.allowed import ENTRY_POINTS, PLUGINS_VARIABLE, allowed_plugins, report_missing
 from models.compat import patch_torchvision
+from models.decoding.images import Transform
 from models.errors import BackboneError
-from models.images import Transform
 from models.text.language import tr
 from models.text.spelling import closest
-from models.weights import Weights, WeightsSource, WeightsStore
+from models.weights.store import Weights, WeightsSource, WeightsStore
 
 if TYPE_CHECKING:
     import torch

@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from models.engines import Features
-from models.head import NO_CLASS, Head, Pretrained, Taught
-from models.metadata import Metadata, Nearness
+from models.checkpoints.head import NO_CLASS, Head, Pretrained, Taught
+from models.checkpoints.metadata import Metadata, Nearness
+from models.inference.engines import Features
 
 FloatT = TypeVar("FloatT", bound=np.floating[Any])
 

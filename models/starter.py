@@ -13,13 +13,15 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from models import atomic, checkpoint, registry
-from models.checkpoint import Head, Metadata, PartRecord
+from models import registry
+from models.checkpoints import checkpoint
+from models.checkpoints.checkpoint import Head, Metadata, PartRecord
 from models.classifier import make_checkpoint
+from models.files import atomic
 from models.groups import starter_groups
+from models.inference.runtime import GRAPH_VERSION, open_extractor
 from models.registry import Backbone
-from models.runtime import GRAPH_VERSION, open_extractor
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 
 Language = Literal["en", "ko"]
 

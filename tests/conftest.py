@@ -17,10 +17,11 @@ import numpy as np
 import pytest
 from loguru import logger
 
-from models import allowed, export, runtime
+from models import allowed
 from models.children import run_child
+from models.inference import export, runtime
 from models.text import invocation
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"
@@ -167,7 +168,7 @@ def exports_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Export in this process, where a test has torch anyway: a child takes most of its time to import it."""
 
     def run_here(module: str, *arguments: str) -> str:
-        if module != "models.export":
+        if module != "models.inference.export":
             return run_child(module, *arguments)
         export.main(*arguments)
         return ""

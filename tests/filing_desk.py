@@ -22,7 +22,7 @@ from daemon.files.source import Identity, open_source
 from daemon.filing.filer import Action, Decision, Filer, FilingResult
 from daemon.journal.journal import Journal
 from daemon.journal.records import Filing, State
-from models.decision import Fate
+from models.deciding.decision import Fate
 
 _FAR = Path("/dev/shm")
 _DAC_OVERRIDE, _DAC_READ_SEARCH, _LINUX_CAPABILITY_VERSION_3 = 1, 2, 0x20080522

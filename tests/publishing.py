@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from models import checkpoint
-from models.checkpoint import FILE_NAME, Head, Metadata, PartRecord
+from models.checkpoints import checkpoint
+from models.checkpoints.checkpoint import FILE_NAME, Head, Metadata, PartRecord
 from models.classifier import make_checkpoint
-from models.images import decode
-from models.runtime import FeatureExtractor
+from models.decoding.images import decode
+from models.inference.runtime import FeatureExtractor
 from models.scoring import normalise
 from tests.pictures import KINDS, save
 

@@ -56,7 +56,8 @@ def test_starting_imports_no_heavy_library(module: str) -> None:
 
 @pytest.mark.parametrize("command", ["status", "history", "undo"])
 def test_commands_that_look_at_no_image_import_nothing_for_images(command: str) -> None:
-    heavy = ["numpy", "PIL", "onnxruntime", "watchdog", "models.images", "models.checkpoint", "models.weights"]
+    heavy = ["numpy", "PIL", "onnxruntime", "watchdog"]
+    heavy += ["models.decoding.images", "models.checkpoints.checkpoint", "models.weights.store"]
     code = f"import sys, daemon.__main__, daemon.commands.{command}; print(*sorted(set({heavy}) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == []

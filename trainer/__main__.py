@@ -168,7 +168,7 @@ def _learn(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def _list(given: argparse.Namespace) -> list[dict[str, Any]]:
-    from models.checkpoint import is_starter_published
+    from models.checkpoints.checkpoint import is_starter_published
     from trainer.runs.listing import as_rows, list_runs, print_rows
     from trainer.runs.publish import STARTER
 
@@ -185,8 +185,8 @@ def _list(given: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def _publish(given: argparse.Namespace) -> dict[str, Any]:
-    from models.checkpoint import FILE_NAME, read
-    from models.weights import WeightsStore
+    from models.checkpoints.checkpoint import FILE_NAME, read
+    from models.weights.store import WeightsStore
     from trainer.runs.listing import find_run
     from trainer.runs.publish import find_dropped_classes, publish
 
@@ -205,7 +205,7 @@ def _publish(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def _rollback(given: argparse.Namespace) -> dict[str, Any]:
-    from models.weights import WeightsStore
+    from models.weights.store import WeightsStore
     from trainer.runs.publish import STARTER, rollback
 
     now, before = rollback(given.output_dir, WeightsStore(given.cache_dir), starter=given.starter)

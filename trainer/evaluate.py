@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from models.class_tree import ClassTree
+from models.deciding.class_tree import ClassTree
 from models.errors import UserError
-from models.ownership import make_folder
+from models.files.ownership import make_folder
 from models.text.language import tr, trn
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 from trainer.data import dataset
 from trainer.data.dataset import ClassFolders, shown
 from trainer.measuring import pairwise

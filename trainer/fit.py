@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from models.checkpoint import Pretrained
+from models.checkpoints.checkpoint import Pretrained
+from models.checkpoints.tuned import tuned_backbone
 from models.errors import UserError
-from models.markers import reserved_names
+from models.files.markers import reserved_names
+from models.inference.runtime import FeatureExtractor, locate_backbones, open_extractor
 from models.registry import Backbone
-from models.runtime import FeatureExtractor, locate_backbones, open_extractor
 from models.text.language import tr
-from models.tuned import tuned_backbone
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 from trainer.data import dataset
 from trainer.data.audit import audit
 from trainer.data.cache import FeatureCache, Features

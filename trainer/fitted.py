@@ -9,8 +9,8 @@ from typing import Literal
 
 import numpy as np
 
-from models.checkpoint import Array
-from models.runtime import FeatureExtractor
+from models.checkpoints.checkpoint import Array
+from models.inference.runtime import FeatureExtractor
 from trainer.data.cache import DEFAULT_SIZE
 from trainer.data.dataset import DataSet, Mask, Sample, shown
 from trainer.data.folds import NEVER, fold_count

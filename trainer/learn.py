@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from models import checkpoint as checkpoints
+from models.checkpoints import checkpoint as checkpoints
+from models.checkpoints.metadata import Metadata
 from models.classifier import Classifier, open_classifier
 from models.errors import UserError
-from models.markers import reserved_names
-from models.metadata import Metadata
-from models.ownership import make_folder, make_shared_file
+from models.files.markers import reserved_names
+from models.files.ownership import make_folder, make_shared_file
 from models.text.language import tr
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 from trainer.data.cache import FeatureCache
 from trainer.data.folds import NEVER
 from trainer.learning.adapting import adapt

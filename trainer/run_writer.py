@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from models import checkpoint as checkpoints
-from models.checkpoint import Checkpoint
+from models.checkpoints import checkpoint as checkpoints
+from models.checkpoints.checkpoint import Checkpoint
+from models.checkpoints.metadata import Metadata, PartRecord
 from models.classifier import make_checkpoint
-from models.metadata import Metadata, PartRecord
 from models.registry import parts_of
 from models.text.language import tr
 from trainer.data.audit import ImageFinding, write_audit

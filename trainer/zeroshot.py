@@ -10,16 +10,16 @@ from pathlib import Path
 
 import numpy as np
 
-from models import checkpoint as checkpoints
-from models.checkpoint import Checkpoint, Head
-from models.class_names import MOST_DEPTH, check_class_path, check_distinct
+from models.checkpoints import checkpoint as checkpoints
+from models.checkpoints.checkpoint import Checkpoint, Head
+from models.checkpoints.metadata import Metadata, PartRecord
 from models.classifier import make_checkpoint
+from models.deciding.class_names import MOST_DEPTH, check_class_path, check_distinct
 from models.errors import CheckpointError, UserError
-from models.metadata import Metadata, PartRecord
+from models.inference.runtime import FeatureExtractor, locate_backbones, open_extractor
 from models.registry import Backbone
-from models.runtime import FeatureExtractor, locate_backbones, open_extractor
 from models.text.language import tr
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 from trainer.fitted import Policy
 from trainer.heads.prompt_file import PromptFile, read_prompts, write_prompts
 from trainer.heads.prompts import Prompts, Texts, read_texts

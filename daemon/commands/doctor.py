@@ -48,7 +48,7 @@ from models.errors import UserError
 from models.text.commandline import Parser, print_json
 from models.text.language import mark, tr
 from models.text.printable import columns, padded
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 
 EXIT_WRONG = 3
 

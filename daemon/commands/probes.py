@@ -19,7 +19,7 @@ from watchdog.observers.inotify_c import CallbackId, InotifyConstants, InotifyFD
 from daemon.files.answers import LIMIT
 from daemon.files.mounts import remote_kind
 from daemon.files.renaming import FOLDER_FLAGS, FileAt, link, rename_noreplace
-from models.atomic import sync_folder
+from models.files.atomic import sync_folder
 from models.text.language import mark, tr
 
 INOTIFY_LIMITS = Path("/proc/sys/fs/inotify")

@@ -24,10 +24,10 @@ from daemon.pipeline import Pipeline, Policy
 from daemon.reloading.loader import check_names
 from models.allowed import allow_plugins
 from models.classifier import Prediction, open_classifier
-from models.decision import Fate, Ruling
-from models.runtime import cores
+from models.deciding.decision import Fate, Ruling
+from models.inference.runtime import cores
 from models.text.language import mark
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 
 #: Why an image stays: as JSON has it, and for people.
 AGREES = "same class"

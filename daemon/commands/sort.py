@@ -43,13 +43,13 @@ from daemon.state import refuse_inbox_at_work
 from daemon.watching.skipped import Skipped
 from models.allowed import allow_plugins
 from models.classifier import Classifier
+from models.decoding.images import Transform
 from models.errors import UserError
-from models.images import Transform
-from models.runtime import cores
+from models.inference.runtime import cores
 from models.text.commandline import EXIT_LEFT_BEHIND, Parser
 from models.text.jsontext import json_text
 from models.text.language import tr, trn
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 
 #: Of a file that was written longer ago, other processes are not searched for who has it open.
 _FRESH_SECONDS = 3600.0

@@ -20,7 +20,7 @@ from daemon.monitoring.audits import found
 from daemon.monitoring.health import Health, ThresholdHealth, counted, counted_labels
 from daemon.reloading.threshold import Threshold
 from daemon.state import STATUS_FILE, is_locked, state_folders, status_path
-from models.decision import Rule
+from models.deciding.decision import Rule
 from models.errors import UserError
 from models.text.commandline import Parser, print_json
 from models.text.language import mark, tr, trn

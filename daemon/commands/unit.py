@@ -15,10 +15,10 @@ from daemon.commands.options import add_settings, given
 from daemon.commands.review_unit import REVIEW_NAME, review_steps, review_unit
 from daemon.commands.unit_steps import Setup, about_learning, steps
 from daemon.config import Settings
-from models.atomic import atomic_file
 from models.errors import UserError
-from models.homes import base_folder
-from models.runtime import cores
+from models.files.atomic import atomic_file
+from models.files.homes import base_folder
+from models.inference.runtime import cores
 from models.text.commandline import Parser
 from models.text.language import tr
 

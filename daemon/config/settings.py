@@ -21,10 +21,10 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from daemon.config.addresses import check_address
 from daemon.files.layout import FLAT, Layout
 from models.allowed import split_names
-from models.class_names import check_class_name
-from models.devices import Device, Precision
+from models.deciding.class_names import check_class_name
 from models.errors import CheckpointError
-from models.leftovers import is_leftover
+from models.files.leftovers import is_leftover
+from models.inference.devices import Device, Precision
 from models.text.language import mark, tr
 from models.text.shares import read_share
 

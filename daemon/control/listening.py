@@ -16,7 +16,7 @@ from loguru import logger
 
 from daemon.state import LONGEST_SOCKET_PATH
 from models.errors import UserError
-from models.ownership import make_folder
+from models.files.ownership import make_folder
 from models.text.language import tr
 
 #: Name of the folder in which it is bound, which nobody else may enter, and its name there: shorter than its own.

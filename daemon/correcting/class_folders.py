@@ -10,11 +10,11 @@ from unicodedata import normalize
 from daemon.files.candidates import is_temporary_name
 from daemon.files.marker import MARKER
 from daemon.filing.class_paths import class_folder_of
-from models.class_names import check_class_path
-from models.class_tree import ClassTree
+from models.deciding.class_names import check_class_path
+from models.deciding.class_tree import ClassTree
 from models.errors import CheckpointError
-from models.leftovers import is_bin, is_leftover
-from models.markers import read_kind
+from models.files.leftovers import is_bin, is_leftover
+from models.files.markers import read_kind
 
 
 class ClassFolders:

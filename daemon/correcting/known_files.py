@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from daemon.correcting.folder_tree import FolderTree
 from daemon.files.inotify import FolderIdentity
-from models.atomic import atomic_file
+from models.files.atomic import atomic_file
 
 #: Beside the journal.
 REMEMBERED = "seen-files"

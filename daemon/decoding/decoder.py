@@ -14,8 +14,8 @@ from typing import Any
 from daemon.decoding.channel import Channel
 from daemon.decoding.shared_crops import CropBuffer, SlotState
 from daemon.files.source import Identity, NotAFile, Source, SourceChanged, SourceError, SourceGone, SourceUnreadable
+from models.decoding.images import Crop, Transform
 from models.errors import REASONS, ImageError
-from models.images import Crop, Transform
 from models.text.language import tr
 
 #: A decoder makes room for a new one after so many files, or when it has grown to so many bytes.

@@ -37,8 +37,8 @@ from daemon.files.malloc import keep_plenty
 from daemon.files.roots import Roots
 from daemon.files.source import Source, SourceError, open_source
 from models.decoding import bmpopening, pngopening, tiffopening  # noqa: F401
+from models.decoding.images import DecodedFile, Transform, decode_file
 from models.errors import ImageError
-from models.images import DecodedFile, Transform, decode_file
 from models.text.language import inherit, tr
 
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from daemon.decoding.channel import parsed
-from models.images import Crop, Transform
+from models.decoding.images import Crop, Transform
 
 # Memory is only taken where something was written, so there may be plenty: 12 crops of 480 px.
 _USUAL_SIZE = 8 << 20

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from models.image_names import is_image_name
-from models.leftovers import is_leftover_image
+from models.files.image_names import is_image_name
+from models.files.leftovers import is_leftover_image
 
 _TEMPORARY_STARTS = (".", "~$")  # dotfiles, LibreOffice's .~lock, rsync's .name.XXXXXX, Office's owner files
 _TEMPORARY_ENDS = (".part", ".partial", ".crdownload", ".download", ".tmp", ".filepart", ".!ut")

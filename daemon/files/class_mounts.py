@@ -15,7 +15,7 @@ from loguru import logger
 
 from daemon.files.renaming import close
 from daemon.files.roots import step_into
-from models.atomic import atomic_file
+from models.files.atomic import atomic_file
 from models.text.language import tr
 
 #: Beside the journal: the paths of these class folders below the output.

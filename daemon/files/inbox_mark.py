@@ -20,7 +20,7 @@ from daemon.files.mark_file import is_mark, read_mark, trusted_owners, user_name
 from daemon.files.mounts import remote_kind
 from daemon.files.processes import is_another, oneself
 from daemon.files.renaming import close
-from models.ownership import make_file
+from models.files.ownership import make_file
 from models.text.language import tr
 
 #: In the inbox; hidden, and not the name of an image.

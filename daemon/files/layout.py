@@ -14,9 +14,9 @@ from string import Formatter
 from typing import NamedTuple
 
 from daemon.files.candidates import is_temporary_name
-from models.class_names import check_class_name
+from models.deciding.class_names import check_class_name
 from models.errors import CheckpointError
-from models.leftovers import is_bin, is_leftover
+from models.files.leftovers import is_bin, is_leftover
 from models.text.language import tr
 
 #: The usual layout: no folders in those of the classes.

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from models.markers import MARKER
+from models.files.markers import MARKER
 
 __all__ = ["MARKER", "is_below", "is_marked", "marked_folder"]
 

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from daemon.files.names import NAME_REFUSED, simpler_name
 from daemon.files.renaming import FOLDER_FLAGS, FileAt, close
-from models.atomic import sync_folder
-from models.ownership import hand_over_folder
+from models.files.atomic import sync_folder
+from models.files.ownership import hand_over_folder
 from models.text.language import mark, tr
 
 #: ``openat2`` has this number on every architecture but Alpha; Python has no function for it.

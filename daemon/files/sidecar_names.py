@@ -19,7 +19,7 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
-from models.image_names import IMAGE_SUFFIXES
+from models.files.image_names import IMAGE_SUFFIXES
 
 #: Suffixes of notes and of the edits of raw converters; they replace the suffix of any image or follow it.
 NOTES = frozenset({

@@ -9,7 +9,7 @@ from daemon.files.candidates import is_candidate, is_temporary_name
 from daemon.files.marker import is_marked
 from daemon.files.renaming import close
 from daemon.files.roots import Roots
-from models.leftovers import is_bin, is_leftover
+from models.files.leftovers import is_bin, is_leftover
 from models.text.language import mark, tr
 
 _LINK = mark("it is a symbolic link")

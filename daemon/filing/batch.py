@@ -11,7 +11,7 @@ from daemon.files.source import Identity
 from daemon.filing.folders import Folders
 from daemon.filing.free_names import free_name, longest_name
 from daemon.filing.transfer import Transfer
-from models.markers import Kind
+from models.files.markers import Kind
 
 
 class Destination(NamedTuple):

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from unicodedata import normalize
 
-from models.class_tree import ClassTree
+from models.deciding.class_tree import ClassTree
 
 
 def class_folder_of(folder: str, is_inner: Callable[[str], bool]) -> str:

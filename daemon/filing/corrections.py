@@ -12,7 +12,7 @@ from daemon.files.renaming import FileAt
 from daemon.files.roots import OpenFolders, Roots
 from daemon.filing.identity import is_as_filed, is_filed_image
 from daemon.journal.records import Filing
-from models.leftovers import is_leftover
+from models.files.leftovers import is_leftover
 
 if TYPE_CHECKING:
     import numpy as np

@@ -24,7 +24,7 @@ from daemon.files.renaming import CannotMove, FileAt, close
 from daemon.files.roots import Roots
 from daemon.files.source import Identity, SourceChanged
 from models.errors import UserError
-from models.markers import USUAL_NAMES, Kind, marker_content
+from models.files.markers import USUAL_NAMES, Kind, marker_content
 from models.text.language import tr
 
 #: Errors after which no other image can be exported either.

@@ -36,8 +36,8 @@ from daemon.filing.transfer import Transfer
 from daemon.journal.journal import Journal, JournalBusy
 from daemon.journal.labels import How, Label
 from daemon.journal.records import Filing, State
-from models.decision import Fate
-from models.markers import Kind
+from models.deciding.decision import Fate
+from models.files.markers import Kind
 from models.text.language import tr
 from models.text.printable import shown
 

@@ -14,8 +14,8 @@ from daemon.files.copying import create
 from daemon.files.marker import MARKER
 from daemon.files.renaming import FileAt, close
 from daemon.files.roots import Roots, step_into
-from models.markers import Kind, marker_content
-from models.ownership import hand_over
+from models.files.markers import Kind, marker_content
+from models.files.ownership import hand_over
 from models.text.language import tr
 from models.text.printable import shown
 

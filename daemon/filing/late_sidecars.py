@@ -29,7 +29,7 @@ from daemon.filing.transfer import Transfer
 from daemon.journal.journal import Journal, JournalBusy
 from daemon.journal.labels import WantedLabels
 from daemon.journal.records import Filing, State
-from models.leftovers import is_left_alone
+from models.files.leftovers import is_left_alone
 from models.text.language import tr
 from models.text.printable import shown
 

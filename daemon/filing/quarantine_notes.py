@@ -14,7 +14,7 @@ from daemon.files.renaming import FileAt
 from daemon.files.source import OPEN_FLAGS
 from daemon.filing.free_names import free_name
 from daemon.journal.records import Filing
-from models.ownership import hand_over
+from models.files.ownership import hand_over
 from models.text.jsontext import json_text
 from models.text.language import tr
 

@@ -31,7 +31,7 @@ from daemon.journal.held import Held
 from daemon.journal.history import Wanted
 from daemon.journal.journal import Journal
 from daemon.journal.records import Filing, State
-from models.atomic import sync_folder
+from models.files.atomic import sync_folder
 from models.text.language import tr
 
 #: Filings that are read at a time.

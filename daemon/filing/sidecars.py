@@ -25,7 +25,7 @@ from daemon.filing.status import Status, describe
 from daemon.filing.transfer import Transfer
 from daemon.journal.journal import Journal, JournalBusy
 from daemon.journal.records import Filing, State
-from models.image_names import is_image_name
+from models.files.image_names import is_image_name
 from models.text.language import tr
 
 #: Seconds without a change until a sidecar counts as complete.

@@ -24,8 +24,8 @@ from daemon.files.writers import unlink_closed
 from daemon.filing.growth import is_earlier_state
 from daemon.filing.private_names import COPIES, PrivateName, filing_of, plain_name, shortened
 from daemon.journal.journal import Journal
-from models.atomic import sync_folder
-from models.leftovers import is_leftover
+from models.files.atomic import sync_folder
+from models.files.leftovers import is_leftover
 from models.text.language import tr
 
 #: Under which the journal notes that everything was searched since it began.

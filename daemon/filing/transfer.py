@@ -28,7 +28,7 @@ from daemon.journal.held import Held
 from daemon.journal.journal import Journal, JournalBusy
 from daemon.journal.labels import Label
 from daemon.journal.records import Filing, State
-from models.atomic import sync_folder
+from models.files.atomic import sync_folder
 from models.text.language import tr
 
 #: In place of a copy's inode: the copy is about to be made under its final name, and may be there, empty.

@@ -16,7 +16,7 @@ from daemon.files.source import Identity
 from daemon.filing.quarantine_notes import read_reason
 from daemon.journal.records import Filing, State
 from models.errors import UserError
-from models.leftovers import is_leftover
+from models.files.leftovers import is_leftover
 from models.text.language import tr
 
 

@@ -29,7 +29,7 @@ from daemon.journal.opening import in_transaction
 from daemon.journal.pruning import Position
 from daemon.journal.records import Filing, State
 from models.errors import UserError
-from models.ownership import make_file, make_folder
+from models.files.ownership import make_file, make_folder
 from models.text.language import tr
 
 _Answer = TypeVar("_Answer")

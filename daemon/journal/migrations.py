@@ -15,9 +15,9 @@ from pathlib import Path
 from daemon.files.copying import Stopping, report_progress
 from daemon.journal.records import instant
 from daemon.journal.schema import TABLES, VERSION, complete, version_of
-from models.atomic import sync_folder
 from models.errors import UserError
-from models.ownership import make_file
+from models.files.atomic import sync_folder
+from models.files.ownership import make_file
 from models.text.language import tr
 
 #: The version that shares texts among rows and counts times. To bring the rows of an earlier one there takes so many

@@ -28,7 +28,7 @@ from daemon.journal.history import Wanted
 from daemon.journal.labels import Label, WantedLabels
 from daemon.journal.reader import JournalReader
 from daemon.journal.records import Filing
-from models.atomic import atomic_file
+from models.files.atomic import atomic_file
 from models.text.jsontext import json_text
 
 #: The folder beside the journal with the audits, as `daemon.review.audit_book` writes them.

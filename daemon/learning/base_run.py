@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-from models.checkpoint import FILE_NAME, read_metadata, read_pointer
+from models.checkpoints.checkpoint import FILE_NAME, read_metadata, read_pointer
 from models.errors import CheckpointError
 from models.text.language import tr
 

@@ -18,9 +18,9 @@ from daemon.journal.labels import Label, WantedLabels
 from daemon.journal.reader import JournalReader
 from daemon.journal.records import Filing, State
 from daemon.learning.record import LessonRecord
-from models.atomic import atomic_file
-from models.checkpoint import read_pointer
+from models.checkpoints.checkpoint import read_pointer
 from models.errors import CheckpointError
+from models.files.atomic import atomic_file
 from models.text.jsontext import json_text
 
 #: The file in a run folder with the labels that it has learned from, as `trainer.learning` writes it.

@@ -22,7 +22,7 @@ from daemon.learning.status import LearningHealth
 from daemon.monitoring.audits import AuditHealth
 from daemon.monitoring.messages import shown
 from daemon.reloading.threshold import Threshold
-from models.decision import Fate
+from models.deciding.decision import Fate
 from models.text.language import mark, tr
 
 if TYPE_CHECKING:

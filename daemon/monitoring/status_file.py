@@ -6,7 +6,7 @@ from pathlib import Path
 
 from loguru import logger
 
-from models.atomic import atomic_file
+from models.files.atomic import atomic_file
 from models.text.language import tr
 
 

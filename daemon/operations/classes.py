@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from daemon.config import Settings
 from daemon.filing.class_paths import ClassPaths
-from models.class_names import check_class_path
+from models.deciding.class_names import check_class_path
 from models.errors import CheckpointError, UserError
-from models.leftovers import is_leftover
+from models.files.leftovers import is_leftover
 from models.text.language import tr
 from models.text.spelling import nearest
 
@@ -155,7 +155,7 @@ def learnt_classes(settings: Settings) -> list[str]:
     """
     # Not at the top: they import numpy, and most operations do without.
     from daemon.reloading.checkpoint_source import CheckpointSource
-    from models import checkpoint
+    from models.checkpoints import checkpoint
     from models.groups import starter_groups
 
     try:

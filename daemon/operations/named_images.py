@@ -19,7 +19,7 @@ from daemon.journal.records import Filing, State
 from daemon.operations.classes import folders_of_images
 from daemon.operations.desk import Desk
 from daemon.operations.selection import GivenName
-from models.image_names import is_image_name
+from models.files.image_names import is_image_name
 from models.text.language import tr
 from models.text.printable import quoted
 

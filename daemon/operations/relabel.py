@@ -26,7 +26,7 @@ from daemon.operations.desk import Desk, Item, Operation, Params, explaining_a_b
 from daemon.operations.moving import RUN_PATTERN, log_move, make_filer, settled_sidecars
 from daemon.operations.named_images import FiledImage, NamedImage, NoImage, find_filed, find_image, spelling
 from daemon.operations.selection import GivenName
-from models.decision import Fate
+from models.deciding.decision import Fate
 from models.text.language import tr
 from models.text.printable import shown
 

@@ -22,8 +22,8 @@ from daemon.journal.labels import WantedLabels
 from daemon.journal.records import Filing, State
 from daemon.operations.desk import Desk, Item, Operation, Params, explaining_a_busy_journal
 from daemon.operations.moving import RUN_PATTERN, log_move, make_filer
-from models.class_names import check_class_path
-from models.decision import Fate
+from models.deciding.class_names import check_class_path
+from models.deciding.decision import Fate
 from models.errors import UserError
 from models.text.language import tr
 

@@ -15,13 +15,13 @@ from daemon.config import Settings
 from daemon.reloading.checkpoint_source import CheckpointFile, CheckpointSource, checkpoint_file
 from daemon.reloading.memory import require_room
 from models.classifier import Classifier, open_classifier
-from models.devices import Device, Precision
+from models.decoding.images import Transform
 from models.errors import CheckpointError
-from models.images import Transform
-from models.runtime import cores
+from models.inference.devices import Device, Precision
+from models.inference.runtime import cores
 from models.starter import Language, starter_path
 from models.text.language import tr
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 
 #: Seconds that a graph may take to be set up; weights from far away take longer, and are given up.
 _SETTING_UP = 2.0

@@ -15,7 +15,7 @@ from pathlib import Path
 from loguru import logger
 
 from daemon.files.inotify import FolderIdentity, Inotify, InotifyConstants, InotifyEvent, Mask, Watch, identify
-from models.checkpoint import FILE_NAME, POINTER
+from models.checkpoints.checkpoint import FILE_NAME, POINTER
 from models.text.language import tr
 
 _CAME = InotifyConstants.IN_CREATE | InotifyConstants.IN_MOVED_TO | InotifyConstants.IN_CLOSE_WRITE

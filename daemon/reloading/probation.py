@@ -22,7 +22,7 @@ from daemon.filing.class_paths import is_in_folder_of
 from daemon.journal.history import Wanted
 from daemon.journal.journal import read_history
 from daemon.journal.records import Filing, State
-from models.class_tree import ClassTree
+from models.deciding.class_tree import ClassTree
 from models.errors import UserError
 from models.text.language import tr
 

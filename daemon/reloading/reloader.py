@@ -28,9 +28,9 @@ from daemon.reloading.serving import Model, Serving
 from models.backoff import Backoff
 from models.classifier import Classifier
 from models.errors import CheckpointError, UserError
-from models.markers import record_names
+from models.files.markers import record_names
 from models.text.language import mark, reason, tr
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 
 #: Seconds until another attempt after a problem outside the checkpoint (weights cannot be downloaded, ...).
 BACKOFF = Backoff(first=60.0, last=3600.0)

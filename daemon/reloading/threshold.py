@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from models.decision import Rule, Ruling
-from models.promises import CERTAINTY, is_as_requested, percent, what_holds, why_lapsed
+from models.checkpoints.promises import CERTAINTY, is_as_requested, percent, what_holds, why_lapsed
+from models.deciding.decision import Rule, Ruling
 from models.text.language import mark, tr
 from models.text.printable import shown
 
 if TYPE_CHECKING:
+    from models.checkpoints.metadata import Metadata, Promise
     from models.classifier import Prediction
-    from models.metadata import Metadata, Promise
 
 _NONE_SET = mark(
     "no threshold above 0 is set (--threshold 0.5 sends the less probable to the others, --threshold auto goes by the "
@@ -146,7 +146,7 @@ def _named(folders: Sequence[str]) -> str:
 
 
 def _value(chosen: float | None, metadata: Metadata) -> tuple[float, str]:
-    from models.metadata import DEFAULT_THRESHOLD, strictest  # `status` needs the sentences alone
+    from models.checkpoints.metadata import DEFAULT_THRESHOLD, strictest  # `status` needs the sentences alone
 
     if chosen == 0:
         return chosen, _NONE_SET

@@ -16,9 +16,9 @@ from daemon.monitoring.audits import AUDIT_FILE, AuditHealth
 from daemon.review.audit_api import AuditSummary, ClassEstimate, Estimate
 from daemon.review.drawing import CONFIDENCE, interval
 from daemon.review.refusals import Refusal
-from models.atomic import atomic_file
 from models.errors import UserError
-from models.ownership import make_folder
+from models.files.atomic import atomic_file
+from models.files.ownership import make_folder
 from models.text.language import tr
 
 AUDIT_FOLDER = "audits"

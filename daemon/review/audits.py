@@ -130,7 +130,7 @@ def promised_share(settings: Settings) -> float | None:
     """Return the share of mistakes that the model promises at most, at the threshold in force; None for no promise."""
     # Not at the top: they take memory, and are needed once.
     from daemon.reloading.checkpoint_source import CheckpointSource
-    from models import checkpoint
+    from models.checkpoints import checkpoint
 
     try:
         published = CheckpointSource(settings.checkpoint).find()

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from models.atomic import atomic_file
+from models.files.atomic import atomic_file
 
 #: Bytes of the file, at most.
 MOST_BYTES = 128 << 20

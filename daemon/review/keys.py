@@ -20,9 +20,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from models.atomic import atomic_file
 from models.errors import UserError
-from models.ownership import make_folder
+from models.files.atomic import atomic_file
+from models.files.ownership import make_folder
 from models.text.language import tr
 
 KEY_FILE, PASSWORD_FILE = "review.key", "review.password"

@@ -14,9 +14,9 @@ from daemon.review.place import ReviewedOutput
 from daemon.review.refusals import Refusal, no_image
 from daemon.review.run_report import JudgedImage, RunReport
 from daemon.review.thumbnails import Thumbnails
-from models import checkpoint as checkpoints
+from models.checkpoints import checkpoint as checkpoints
+from models.checkpoints.metadata import Metadata
 from models.errors import CheckpointError
-from models.metadata import Metadata
 from models.text.language import tr
 
 

@@ -25,10 +25,10 @@ from daemon.reloading.loader import CheckpointOpener, CheckpointOptions
 from daemon.review.kept_features import KeptFeatures
 from models.classifier import Classifier, open_classifier
 from models.errors import UserError
-from models.runtime import cores
+from models.inference.runtime import cores
 from models.scoring import head_probabilities
 from models.text.language import inherit
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 
 _NICENESS = 19
 #: Images that are decoded and looked at together, and after how many of them the features are written.

@@ -14,9 +14,9 @@ from daemon.review.model_api import Ancestor, LearntImage, LearntPage, Lesson, M
 from daemon.review.model_tasks import ModelTasks
 from daemon.review.place import ReviewedOutput
 from daemon.review.run_report import MOST_ADVISED, JudgedImage
-from models import checkpoint as checkpoints
+from models.checkpoints import checkpoint as checkpoints
+from models.checkpoints.metadata import Metadata
 from models.errors import CheckpointError
-from models.metadata import Metadata
 from models.text.language import tr
 from models.text.printable import shown
 

@@ -23,8 +23,8 @@ from daemon.filing.identity import is_in_filed_state
 from daemon.journal.records import Filing
 from daemon.review.place import ReviewedOutput
 from daemon.review.refusals import Refusal, ending, image_changed, no_image
+from models.decoding.images import Transform
 from models.errors import ImageError
-from models.images import Transform
 
 #: Bytes of encoded thumbnails that are kept in memory: those of some 2,000 small ones.
 CACHE_BYTES = 24 << 20

@@ -16,7 +16,7 @@ from loguru import logger
 
 from daemon.files.candidates import is_candidate, is_temporary_name
 from daemon.files.inotify import FolderIdentity, Inotify, InotifyConstants, InotifyEvent, Mask, Watch, identify
-from models.leftovers import is_left_alone
+from models.files.leftovers import is_left_alone
 from models.text.language import tr
 
 _ARRIVED = InotifyConstants.IN_CREATE | InotifyConstants.IN_MOVED_TO

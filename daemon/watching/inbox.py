@@ -23,7 +23,7 @@ from daemon.watching.hints import HintSource, reason_to_poll, sentence_of_pollin
 from daemon.watching.presence import Presence
 from daemon.watching.settle import Signature
 from daemon.watching.skipped import LeftoverPictures, Skipped
-from models.leftovers import is_below_leftover
+from models.files.leftovers import is_below_leftover
 from models.text.language import tr
 
 _PAUSE_PER_COST = 20  # least pause between two walks, as a multiple of the time that a walk took

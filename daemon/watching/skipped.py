@@ -13,8 +13,8 @@ from daemon.files.candidates import is_temporary_name
 from daemon.files.marker import MARKER, is_below, is_marked
 from daemon.files.sidecar_names import follows
 from daemon.files.walk import walk
-from models.image_names import is_image_name
-from models.leftovers import Leftovers, is_leftover, is_leftover_image, pictures_in
+from models.files.image_names import is_image_name
+from models.files.leftovers import Leftovers, is_leftover, is_leftover_image, pictures_in
 from models.text.language import tr, trn
 from models.text.printable import shown
 

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from models.decoding.images import Transform
 from models.errors import WeightsUnavailable
-from models.hub import HubFolder, ModelRevision
-from models.images import Transform
 from models.registry import Backbone, TextTower, register_backbone
 from models.text.language import mark, tr
-from models.weights import Weights
+from models.weights.hub import HubFolder, ModelRevision
+from models.weights.store import Weights
 
 if TYPE_CHECKING:
     import torch

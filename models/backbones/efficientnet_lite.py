@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from models.decoding.images import Transform
 from models.errors import WeightsUnavailable
-from models.images import Transform
 from models.registry import EMBEDDED, Backbone, register_backbone
 from models.text.language import mark, tr
-from models.weights import PackagePickle, Weights
+from models.weights.store import PackagePickle, Weights
 
 if TYPE_CHECKING:
     import torch
@@ -96,7 +96,7 @@ def _module(name: str, weights: Weights, side: int) -> torch.nn.Module:
     import torch
     from safetensors import safe_open
 
-    from models.padding import fix_padding
+    from models.inference.padding import fix_padding
 
     refusal = tr("{path} does not hold a {architecture}: give another file", path=weights.path, architecture=name)
     model = timm.create_model(f"tf_{name}", pretrained=False)

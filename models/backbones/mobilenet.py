@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from models.decoding.images import Transform
 from models.errors import WeightsUnavailable
-from models.images import Transform
 from models.registry import Backbone, register_backbone
 from models.text.language import mark, tr
-from models.weights import TorchvisionPickle, Weights
+from models.weights.store import TorchvisionPickle, Weights
 
 if TYPE_CHECKING:
     import torch

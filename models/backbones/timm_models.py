@@ -10,12 +10,12 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from models.children import run_child
+from models.decoding.images import Transform
 from models.errors import WeightsUnavailable
-from models.hub import HubFolder
-from models.images import Transform
 from models.registry import Backbone, BackboneEntry, register_family
 from models.text.language import mark, tr
-from models.weights import Weights
+from models.weights.hub import HubFolder
+from models.weights.store import Weights
 
 if TYPE_CHECKING:
     import torch
@@ -29,7 +29,7 @@ PREFIX = "timm/"
 @cache
 def timm_model(name: str) -> BackboneEntry:
     """Make the entry of one timm model; a child process describes it, because timm imports torch."""
-    card = json.loads(run_child("models.timm_card", name.removeprefix(PREFIX)))
+    card = json.loads(run_child("models.weights.timm_card", name.removeprefix(PREFIX)))
     geometry = card["transform"]
     transform = Transform(**geometry | {"mean": tuple(geometry["mean"]), "std": tuple(geometry["std"])})
 
@@ -61,7 +61,7 @@ def _module(name: str, weights: Weights, side: int) -> torch.nn.Module:
     import timm
     from safetensors.torch import load_file
 
-    from models.padding import fix_padding
+    from models.inference.padding import fix_padding
 
     model: torch.nn.Module = timm.create_model(name, pretrained=False)
     file = weights.path / "model.safetensors" if weights.path.is_dir() else weights.path

@@ -22,12 +22,12 @@ from typing import NamedTuple, cast
 import numpy as np
 import numpy.typing as npt
 
-from models import checkpoint as checkpoints
+from models.checkpoints import checkpoint as checkpoints
 from models.classifier import Classifier
-from models.runtime import FeatureExtractor
+from models.inference.runtime import FeatureExtractor
 from models.scoring import score
 from models.starter import starter_path
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 from tests.benchmarks import labelled_sets
 from tests.benchmarks.labelled_sets import LabelledSet
 from tests.conftest import SHARED_DATA

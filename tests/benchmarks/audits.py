@@ -24,8 +24,8 @@ from pathlib import Path
 import numpy as np
 from loguru import logger
 
-from models import checkpoint as checkpoints
-from models.decision import are_unknown
+from models.checkpoints import checkpoint as checkpoints
+from models.deciding.decision import are_unknown
 from models.scoring import score
 from tests.benchmarks import lesson_days
 from tests.benchmarks.labelled_sets import Labels

@@ -29,9 +29,9 @@ from pathlib import Path
 import numpy as np
 
 from models.classifier import open_classifier
-from models.images import Crop, decode
-from models.runtime import cores
-from models.weights import WeightsStore
+from models.decoding.images import Crop, decode
+from models.inference.runtime import cores
+from models.weights.store import WeightsStore
 from tests.benchmarks.features import random_clip, random_mobilenet
 from tests.benchmarks.photographs import photographs, small_pictures, training_set
 from tests.conftest import SHARED_DATA

@@ -26,9 +26,9 @@ import numpy as np
 import numpy.typing as npt
 
 from models import registry
-from models.checkpoint import Pretrained
+from models.checkpoints.checkpoint import Pretrained
 from models.scoring import likeness
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 from tests.benchmarks import labelled_sets
 from tests.benchmarks.labelled_sets import LabelledSet, Labels
 from tests.benchmarks.rights_compared import Right, compared, joined

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from models import registry
-from models.checkpoint import Pretrained
-from models.metadata import Metadata, PartRecord
+from models.checkpoints.checkpoint import Pretrained
+from models.checkpoints.metadata import Metadata, PartRecord
 from models.registry import Backbone
 from models.scoring import Probabilities, Strangeness, score
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 from tests.benchmarks.labelled_sets import FOLDER, LabelledSet
 from trainer.data.cache import Features
 from trainer.heads.choice import Choice

@@ -29,7 +29,7 @@ from daemon.files.source import Identity
 from daemon.journal.journal import Journal
 from daemon.journal.records import Filing, State
 from daemon.state import journal_path
-from models.markers import marker_content
+from models.files.markers import marker_content
 from tests.pictures import KINDS, save
 from tests.processes import PATIENCE, Daemon, daemon, family, memory, ticks
 

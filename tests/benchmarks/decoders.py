@@ -27,11 +27,11 @@ from daemon.files.source import SourceError, open_source
 from daemon.filing.filer import Filer, Status
 from daemon.pipeline import Pipeline, Policy
 from models.classifier import open_classifier
+from models.decoding.images import decode
 from models.errors import ImageError
-from models.images import decode
-from models.runtime import cores
+from models.inference.runtime import cores
 from models.starter import starter_path
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 from tests.conftest import SHARED_DATA
 from tests.processes import ticks
 

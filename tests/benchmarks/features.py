@@ -21,10 +21,10 @@ import numpy as np
 import numpy.typing as npt
 
 from models import registry
-from models.engines import uint8_module
+from models.inference.engines import uint8_module
+from models.inference.runtime import cores, open_extractor
 from models.registry import Backbone
-from models.runtime import cores, open_extractor
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 
 ROUNDS = 5
 BATCH = 16
@@ -133,7 +133,7 @@ import timm
 from PIL import Image
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Normalize, Resize, ToTensor
 import models.registry as registry
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 folder = Path(importlib.util.find_spec("sklearn").submodule_search_locations[0])
 photograph = folder / "datasets" / "images" / "flower.jpg"
 module = registry.locate(registry.EMBEDDED, None, WeightsStore()).module()
@@ -147,9 +147,9 @@ import importlib.util
 from pathlib import Path
 import numpy as np
 from models.classifier import open_classifier
-from models.images import decode
+from models.decoding.images import decode
 from models.starter import starter_path
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 store = WeightsStore()
 classifier = open_classifier(starter_path(store, "en"), store)
 folder = Path(importlib.util.find_spec("sklearn").submodule_search_locations[0])

@@ -31,7 +31,7 @@ from daemon.files.renaming import FileAt, rename_noreplace
 from daemon.files.source import open_source
 from daemon.filing.filer import Decision, Filer, Status
 from daemon.journal.journal import Journal
-from models.decision import Fate
+from models.deciding.decision import Fate
 
 FILES, SIZE = 2048, 20_000
 BATCHES = (16, 64, 256, 1024)

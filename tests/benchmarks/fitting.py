@@ -31,11 +31,11 @@ import numpy as np
 from PIL import Image
 
 from models import registry
-from models.image_names import is_image_name
-from models.images import Crop, decode
+from models.decoding.images import Crop, decode
+from models.files.image_names import is_image_name
+from models.inference.runtime import cores, open_extractor
 from models.registry import Backbone
-from models.runtime import cores, open_extractor
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 from tests.conftest import SHARED_DATA
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -29,12 +29,13 @@ from daemon.journal.records import Filing, State
 from daemon.reloading.loader import CheckpointOptions
 from daemon.reloading.reloader import Reloader
 from daemon.state import journal_path
-from models import checkpoint, registry
-from models.checkpoint import FILE_NAME, Head, Metadata, PartRecord
+from models import registry
+from models.checkpoints import checkpoint
+from models.checkpoints.checkpoint import FILE_NAME, Head, Metadata, PartRecord
 from models.classifier import Classifier, make_checkpoint
-from models.runtime import FeatureExtractor, open_extractor
+from models.inference.runtime import FeatureExtractor, open_extractor
 from models.scoring import head_probabilities
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 from tests.benchmarks.latency import REST, started
 from tests.filing_desk import make_desk
 from tests.processes import family, memory, run, ticks

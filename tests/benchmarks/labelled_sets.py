@@ -17,9 +17,9 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from models import registry
-from models.image_names import is_image_name
-from models.runtime import open_extractor
-from models.weights import WeightsStore
+from models.files.image_names import is_image_name
+from models.inference.runtime import open_extractor
+from models.weights.store import WeightsStore
 from tests.conftest import SHARED_DATA
 from trainer.data.dataset import File
 from trainer.data.features import extract

@@ -36,8 +36,8 @@ from pathlib import Path
 
 import numpy as np
 
-from models import checkpoint as checkpoints
 from models import registry
+from models.checkpoints import checkpoint as checkpoints
 from tests.benchmarks import lesson_days
 from tests.benchmarks.labelled_sets import FOLDER
 from tests.benchmarks.latency import arrive, started

@@ -20,12 +20,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from models import checkpoint as checkpoints
 from models import registry
-from models.decision import are_unknown
-from models.runtime import open_extractor
+from models.checkpoints import checkpoint as checkpoints
+from models.deciding.decision import are_unknown
+from models.inference.runtime import open_extractor
 from models.scoring import score
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 from tests.benchmarks import labelled_sets
 from tests.benchmarks.labelled_sets import Labels
 from tests.conftest import SHARED_DATA

@@ -25,8 +25,8 @@ from daemon.reloading.loader import CheckpointOptions
 from daemon.reloading.reloader import Reloader
 from daemon.state import journal_path
 from models import registry
-from models.runtime import open_extractor
-from models.weights import WeightsStore
+from models.inference.runtime import open_extractor
+from models.weights.store import WeightsStore
 from tests.conftest import random_weights
 from tests.processes import Daemon, daemon, wait_for
 from tests.publishing import Heads, Run, Stream, make_runs, point_at

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from models.decision import Rule, are_unknown
-from models.metadata import Promise
+from models.checkpoints.metadata import Promise
+from models.deciding.decision import Rule, are_unknown
 from tests.benchmarks.chosen_heads import chosen_head, score_images
 from tests.benchmarks.labelled_sets import LabelledSet, as_it_is
 from tests.conftest import SHARED_DATA

@@ -17,11 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from models import registry
+from models.decoding.images import decode
 from models.groups import starter_groups
-from models.images import decode
-from models.runtime import open_extractor
+from models.inference.runtime import open_extractor
 from models.starter import TEMPERATURE, THRESHOLD
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 from tests.conftest import SHARED_DATA
 
 Floats = npt.NDArray[np.float64]

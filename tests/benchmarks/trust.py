@@ -25,8 +25,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import bdtr
 
-from models.decision import Fate, Rule, are_unknown
-from models.metadata import DEFAULT_THRESHOLD, Promise
+from models.checkpoints.metadata import DEFAULT_THRESHOLD, Promise
+from models.deciding.decision import Fate, Rule, are_unknown
 from tests.benchmarks.chosen_heads import chosen_head, score_images
 from tests.benchmarks.labelled_sets import NAMES, LabelledSet, load
 from trainer.measuring.bounds import interval

@@ -20,12 +20,12 @@ import pillow_heif
 import torch
 from PIL import Image
 
-from models import checkpoint as checkpoints
 from models import registry
+from models.checkpoints import checkpoint as checkpoints
 from models.compat import import_torchvision
-from models.images import Transform
+from models.decoding.images import Transform
 from models.scoring import head_probabilities
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 
 BATCH, WORKERS = 32, 2
 

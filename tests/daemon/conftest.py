@@ -10,8 +10,8 @@ import pytest
 from loguru import logger
 
 from models import registry
-from models.runtime import open_extractor
-from models.weights import WeightsStore
+from models.inference.runtime import open_extractor
+from models.weights.store import WeightsStore
 from tests.filing_desk import Desk, far_folder, make_desk
 from tests.pictures import KINDS
 from tests.publishing import Heads, point_at

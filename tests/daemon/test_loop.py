@@ -32,7 +32,7 @@ from daemon.pipeline import Pipeline, Policy
 from daemon.reconfigure import Configuration
 from daemon.reloading.reloader import Reloader
 from daemon.watching.watcher import InboxWatcher
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 from tests.daemon.conftest import Publish
 from tests.filing_desk import Desk, make_desk
 from tests.pictures import KINDS, save

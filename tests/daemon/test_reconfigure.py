@@ -19,7 +19,7 @@ from daemon.reconfigure import TAKEN_OVER, Configuration, apply
 from daemon.reloading.reloader import Reloader
 from models.classifier import Classifier, open_classifier
 from models.errors import UserError
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 from tests.daemon.conftest import Publish
 from tests.pictures import KINDS, files_below, save
 from tests.processes import PATIENCE, daemon, environment, wait_for

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from models.image_names import IMAGE_SUFFIXES
+from models.files.image_names import IMAGE_SUFFIXES
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("daemon", "models", "trainer")

@@ -19,9 +19,9 @@ from PIL import Image
 
 import trainer.learn
 import trainer.runs.publish
-from models import checkpoint as checkpoints
-from models.atomic import file_digest
-from models.weights import WeightsStore
+from models.checkpoints import checkpoint as checkpoints
+from models.files.atomic import file_digest
+from models.weights.store import WeightsStore
 from tests.faults.tracer import Point, kill_at, need_strace, points, trace
 from tests.filing_desk import far_folder
 from trainer.fit import fit

@@ -12,8 +12,8 @@ import pytest
 
 import trainer.runs.publish
 from daemon.reloading.checkpoint_source import CheckpointSource
-from models.checkpoint import FILE_NAME
-from models.weights import WeightsStore
+from models.checkpoints.checkpoint import FILE_NAME
+from models.weights.store import WeightsStore
 from tests.faults.tracer import Point, kill_at, need_strace, points, trace
 from tests.filing_desk import far_folder
 from trainer.runs.folder import METRICS

@@ -18,7 +18,7 @@ from daemon.filing.filer import Filer, Status
 from daemon.journal.journal import Journal
 from daemon.pipeline import Pipeline, Policy
 from models.classifier import open_classifier
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 from tests.daemon.conftest import Publish
 from tests.pictures import KINDS, save, save_slow
 from tests.processes import AT_WORK, Daemon, children, daemon, is_alive, run, ticks, wait_for

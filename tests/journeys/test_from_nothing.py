@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from models.checkpoint import read_pointer
+from models.checkpoints.checkpoint import read_pointer
 from tests.pictures import save
 from tests.processes import daemon, run, wait_for
 

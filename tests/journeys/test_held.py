@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 from tests.pictures import files_below, save
 from tests.processes import daemon, environment, wait_for
 

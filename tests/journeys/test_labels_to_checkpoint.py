@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from models.checkpoint import read_metadata, resolve
+from models.checkpoints.checkpoint import read_metadata, resolve
 from tests.pictures import save
 from tests.processes import run
 

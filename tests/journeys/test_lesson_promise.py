@@ -12,8 +12,8 @@ from daemon.journal.history import Wanted
 from daemon.journal.journal import read_history
 from daemon.journal.records import Filing
 from daemon.review.audit_book import AuditBook, Drawn, KeptAudit
-from models import checkpoint
-from models.metadata import Metadata
+from models.checkpoints import checkpoint
+from models.checkpoints.metadata import Metadata
 from tests.journeys.pictures_filed import file_pictures
 from tests.pictures import save
 from tests.processes import Daemon, daemon, run, wait_for

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from models import checkpoint
+from models.checkpoints import checkpoint
 from tests.journeys.pictures_filed import file_pictures
 from tests.pictures import save
 from tests.processes import Daemon, daemon, run, wait_for

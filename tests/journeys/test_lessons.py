@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from daemon.learning.given_labels import LEARNED_NAME
-from models.checkpoint import read_pointer
+from models.checkpoints.checkpoint import read_pointer
 from tests.pictures import save
 from tests.processes import Daemon, daemon, run, wait_for
 from trainer.learning.labels import LEARNED_NAME as WRITTEN_NAME

@@ -13,9 +13,9 @@ import pytest
 from daemon.journal.journal import read_labels
 from daemon.state import journal_path, status_path
 from models import registry
-from models.metadata import Level
-from models.runtime import open_extractor
-from models.weights import WeightsStore
+from models.checkpoints.metadata import Level
+from models.inference.runtime import open_extractor
+from models.weights.store import WeightsStore
 from tests.pictures import KINDS, save
 from tests.processes import daemon, run, wait_for
 from tests.publishing import Heads, point_at

@@ -14,7 +14,7 @@ import pytest
 from daemon.journal.journal import read_labels
 from daemon.journal.labels import How
 from daemon.state import journal_path
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 from tests.daemon.review.browser import Browser
 from tests.pictures import save
 from tests.processes import daemon, environment, wait_for

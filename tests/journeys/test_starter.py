@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 from tests.pictures import files_below, save
 from tests.processes import daemon, run, wait_for
 

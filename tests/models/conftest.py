@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.checkpoint import FILE_NAME, Checkpoint, Head, Metadata, PartRecord, write
+from models.checkpoints.checkpoint import FILE_NAME, Checkpoint, Head, Metadata, PartRecord, write
+from models.checkpoints.metadata import Unknown
 from models.classifier import make_checkpoint
-from models.metadata import Unknown
-from models.runtime import FeatureExtractor, locate_backbones, open_extractor
-from models.weights import WeightsStore
-from tests.models.checkpoints import small_checkpoint
+from models.inference.runtime import FeatureExtractor, locate_backbones, open_extractor
+from models.weights.store import WeightsStore
+from tests.models.small_checkpoints import small_checkpoint
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pillow_heif
 from PIL import Image, ImageOps
 
-from models.images import Crop, Transform, decode
+from models.decoding.images import Crop, Transform, decode
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 

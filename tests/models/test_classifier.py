@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models import checkpoint as checkpoints
-from models.checkpoint import FILE_NAME, Checkpoint, publish, write
+from models.checkpoints import checkpoint as checkpoints
+from models.checkpoints.checkpoint import FILE_NAME, Checkpoint, publish, write
+from models.checkpoints.tuned import tuned_backbone
 from models.classifier import Classifier, Prediction, open_classifier
 from models.errors import CheckpointError
-from models.runtime import FeatureExtractor, open_extractor
+from models.inference.runtime import FeatureExtractor, open_extractor
 from models.scoring import head_probabilities, head_strangeness
 from models.starter import starter_path
-from models.tuned import tuned_backbone
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 from tests.conftest import crops
 from tests.models.conftest import fit
 
@@ -149,7 +149,7 @@ from pathlib import Path
 
 from models.classifier import open_classifier
 from models.starter import starter_path
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 from tests.conftest import crops
 {first}
 

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models import atomic
-from models.checkpoint import FILE_NAME, Checkpoint, PartRecord, write
+from models.checkpoints.checkpoint import FILE_NAME, Checkpoint, PartRecord, write
 from models.classifier import open_classifier
+from models.decoding.images import Transform
 from models.errors import CheckpointError, UserError, WeightsUnavailable
-from models.images import Transform
+from models.files import atomic
+from models.inference.runtime import FeatureExtractor, graph_path
 from models.registry import Backbone
-from models.runtime import FeatureExtractor, graph_path
-from models.weights import WeightsStore
-from tests.models.checkpoints import record, small_checkpoint
+from models.weights.store import WeightsStore
+from tests.models.small_checkpoints import record, small_checkpoint
 
 
 @pytest.fixture

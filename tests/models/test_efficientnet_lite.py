@@ -9,9 +9,9 @@ import pytest
 
 from models import registry
 from models.backbones.efficientnet_lite import WIDTH
-from models.images import decode
-from models.runtime import locate_backbones
-from models.weights import WeightsStore
+from models.decoding.images import decode
+from models.inference.runtime import locate_backbones
+from models.weights.store import WeightsStore
 
 #: ImageNet's number of "palace".
 PALACE = 698

@@ -88,8 +88,8 @@ def test_a_picture_is_sorted_in_a_folder_of_stray_modules(started: list[str], st
 @pytest.mark.parametrize(
     ("child", "arguments", "sentence"),
     [
-        ("models.export", ("none", "", "", "cache/graphs/graph"), "there is no backbone 'none'"),
-        ("models.convert", ("none", "", "converted"), "none cannot be converted to converted"),
+        ("models.inference.export", ("none", "", "", "cache/graphs/graph"), "there is no backbone 'none'"),
+        ("models.weights.convert", ("none", "", "converted"), "none cannot be converted to converted"),
     ],
 )
 def test_children_that_make_graphs_import_no_stray_modules(
@@ -241,7 +241,7 @@ def test_each_shell_gets_its_code(shell: str, capsys: pytest.CaptureFixture[str]
         ("python -m daemon release로 풉니다", "/opt/i release로 풉니다"),
         ("python -m trainer publish로 게시합니다", "/opt/i publish로 게시합니다"),
         ("python -m daemon --help names them all", "/opt/i watch --help names them all"),
-        ("python -m models.export is run as a child", "python -m models.export is run as a child"),
+        ("python -m models.inference.export is run as a child", "python -m models.inference.export is run as a child"),
         ("python -m pytest", "python -m pytest"),
     ],
 )

@@ -89,8 +89,8 @@ def test_a_plugin_is_exported_and_computes_like_any_backbone(site: Path, tmp_pat
     code = """
 import numpy as np
 from models import registry
-from models.runtime import open_extractor, locate_backbones
-from models.weights import WeightsStore
+from models.inference.runtime import open_extractor, locate_backbones
+from models.weights.store import WeightsStore
 store = WeightsStore()
 extractor = open_extractor(locate_backbones("regions+efficientnet_lite0", {}, store), store)
 sides = [transform.crop for transform in extractor.transforms]
@@ -109,8 +109,8 @@ def test_a_plugin_may_import_torchvision_like_any_library(site: Path) -> None:
     code = """
 import numpy as np
 from models import registry
-from models.runtime import open_extractor, locate_backbones
-from models.weights import WeightsStore
+from models.inference.runtime import open_extractor, locate_backbones
+from models.weights.store import WeightsStore
 assert registry.plugins()["vision"] == "", registry.plugins()["vision"]
 import torchvision
 assert torchvision.__spec__.loader is torchvision.__loader__

@@ -10,15 +10,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.checkpoint import Checkpoint, Head, Metadata, PartRecord, Pretrained, read, write
+from models.checkpoints.checkpoint import Checkpoint, Head, Metadata, PartRecord, Pretrained, read, write
+from models.checkpoints.metadata import Unknown
 from models.classifier import make_checkpoint, open_classifier
 from models.errors import CheckpointError
-from models.metadata import Unknown
-from models.runtime import locate_backbones, open_extractor
+from models.inference.runtime import locate_backbones, open_extractor
 from models.scoring import head_probabilities, head_strangeness, likeness
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 from tests.conftest import crops
-from tests.models.checkpoints import pretrained_checkpoint, record, refusal, small_checkpoint, split, with_metadata
+from tests.models.small_checkpoints import (
+    pretrained_checkpoint,
+    record,
+    refusal,
+    small_checkpoint,
+    split,
+    with_metadata,
+)
 
 
 def f32(*shape: int, fill: float = 0.0) -> Any:

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from models import registry
+from models.decoding.images import Transform
 from models.errors import BackboneError, UserError, WeightsUnavailable
-from models.images import Transform
+from models.inference.runtime import FeatureExtractor, locate_backbones, open_extractor
 from models.registry import Backbone
-from models.runtime import FeatureExtractor, locate_backbones, open_extractor
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 from tests.conftest import crops
 
 #: Fixtures with small or random weights of the real architectures, for backbones whose own must be fetched. One that
@@ -116,7 +116,7 @@ def test_features_do_not_depend_on_neighbours_or_on_the_run(extractor: FeatureEx
 def test_torch_and_the_graph_agree(extractor: FeatureExtractor) -> None:
     import torch
 
-    from models.engines import uint8_module
+    from models.inference.engines import uint8_module
 
     batch = [crops(4, transform.crop, seed=1) for transform in extractor.transforms]
     with torch.inference_mode():

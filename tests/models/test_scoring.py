@@ -7,11 +7,11 @@ import dataclasses
 import numpy as np
 import pytest
 
+from models.checkpoints.head import NO_CLASS
+from models.checkpoints.metadata import Unknown
 from models.classifier import Prediction
-from models.head import NO_CLASS
-from models.metadata import Unknown
 from models.scoring import energies, head_probabilities, head_strangeness, normalise, score
-from tests.models.checkpoints import small_checkpoint
+from tests.models.small_checkpoints import small_checkpoint
 
 
 @pytest.mark.parametrize("normalisation", ["l2", "none"])

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from models.ownership import make_shared_file
+from models.files.ownership import make_shared_file
 from tests.processes import environment
 
 #: What a member of a group does: it becomes one (as root), and locks.
 MEMBER = """
 import fcntl, os, sys
 from pathlib import Path
-from models.ownership import make_shared_file
+from models.files.ownership import make_shared_file
 os.setgroups([]); os.setgid(int(sys.argv[2])); os.setuid(4712)
 fcntl.flock(make_shared_file(Path(sys.argv[1])), fcntl.LOCK_EX | fcntl.LOCK_NB)
 """

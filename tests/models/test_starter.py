@@ -10,13 +10,15 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from models import checkpoint, registry, runtime
+from models import registry
+from models.checkpoints import checkpoint
 from models.classifier import open_classifier
+from models.decoding.images import decode
 from models.errors import WeightsUnavailable
 from models.groups import starter_groups
-from models.images import decode
+from models.inference import runtime
 from models.starter import THRESHOLD, starter_path
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 from tests.conftest import crops
 
 LANGUAGES: tuple[Literal["en", "ko"], ...] = ("en", "ko")
@@ -113,7 +115,7 @@ def test_a_cache_without_its_graph_and_without_its_weights_says_what_is_missing(
     def missing(*_: str) -> str:
         raise WeightsUnavailable("the package is not installed: run pip install it")
 
-    monkeypatch.setattr("models.weights.run_child", missing)
+    monkeypatch.setattr("models.weights.store.run_child", missing)
     monkeypatch.setattr(runtime, "run_child", missing)
     with pytest.raises(WeightsUnavailable, match="run pip install it"):
         starter_path(WeightsStore(tmp_path), "en")

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 from models import registry
-from models.runtime import open_extractor
-from models.weights import WeightsStore
+from models.inference.runtime import open_extractor
+from models.weights.store import WeightsStore
 from tests.processes import ROOT
 
 OPEN = "import sys, models, onnxruntime; onnxruntime.InferenceSession(sys.argv[1])"

@@ -16,7 +16,7 @@ from models import registry
 from models.compat import import_torchvision
 from models.errors import WeightsUnavailable
 from models.registry import TextTower
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 
 Floats = npt.NDArray[np.float32]
 

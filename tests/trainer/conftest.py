@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from models.inference.runtime import locate_backbones
 from models.registry import Backbone
-from models.runtime import locate_backbones
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 from trainer.fit import FitOutcome, fit
 from trainer.fitted import FitOptions
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from models import checkpoint as checkpoints
+from models.checkpoints import checkpoint as checkpoints
 from models.classifier import open_classifier
+from models.decoding.images import decode
 from models.errors import CheckpointError, UserError
-from models.images import decode
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 from tests.trainer.conftest import make_shapes
 from trainer.evaluate import EvaluateOptions, evaluate
 from trainer.fit import FitOutcome

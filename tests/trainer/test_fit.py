@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models import checkpoint as checkpoints
+from models.checkpoints import checkpoint as checkpoints
 from models.classifier import open_classifier
+from models.decoding.images import decode
 from models.errors import UserError
-from models.images import decode
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 from tests.trainer.conftest import draw, make_shapes
 from trainer.data import features
 from trainer.data.folds import Folds

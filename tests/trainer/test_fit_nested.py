@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from models import checkpoint as checkpoints
+from models.checkpoints import checkpoint as checkpoints
+from models.checkpoints.metadata import Metadata
 from models.errors import CheckpointError
-from models.metadata import Metadata
-from models.weights import WeightsStore
-from tests.models.checkpoints import with_metadata
+from models.weights.store import WeightsStore
+from tests.models.small_checkpoints import with_metadata
 from tests.trainer.conftest import COLOURS
 from tests.trainer.test_learn import paint, write_labels
 from trainer.evaluate import EvaluateOptions, evaluate

@@ -14,9 +14,9 @@ from daemon.files.source import Identity
 from daemon.journal.journal import Journal
 from daemon.journal.labels import How, Label
 from daemon.journal.records import Filing, State
-from models import checkpoint as checkpoints
+from models.checkpoints import checkpoint as checkpoints
 from models.text.commandline import run
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 from tests.trainer.conftest import COLOURS
 from tests.trainer.test_learn import paint, write_labels
 from trainer.__main__ import NOT_PUBLISHED, main

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models import checkpoint as checkpoints
-from models.promises import CERTAINTY, percent
-from models.weights import WeightsStore
+from models.checkpoints import checkpoint as checkpoints
+from models.checkpoints.promises import CERTAINTY, percent
+from models.weights.store import WeightsStore
 from tests.trainer.conftest import make_shapes
 from trainer.fit import FitOutcome, fit
 from trainer.fitted import FitOptions

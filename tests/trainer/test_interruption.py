@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from models import checkpoint as checkpoints
+from models.checkpoints import checkpoint as checkpoints
 from models.errors import UserError
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 from tests.trainer.conftest import make_shapes
 from trainer import fit as fitting
 from trainer.__main__ import main

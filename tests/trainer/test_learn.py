@@ -17,13 +17,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models import checkpoint as checkpoints
-from models.checkpoint import Array
+from models.checkpoints import checkpoint as checkpoints
+from models.checkpoints.checkpoint import Array
 from models.classifier import open_classifier
-from models.images import decode
-from models.markers import MARKER, marker_content
+from models.decoding.images import decode
+from models.files.markers import MARKER, marker_content
 from models.text.commandline import run
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 from tests.trainer.conftest import COLOURS
 from trainer import learn as learning
 from trainer.__main__ import NOT_PUBLISHED, main

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from models import checkpoint as checkpoints
-from models.metadata import Metadata
+from models.checkpoints import checkpoint as checkpoints
+from models.checkpoints.metadata import Metadata
 from models.text.commandline import run
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 from tests.trainer.conftest import COLOURS
 from tests.trainer.test_learn import paint
 from trainer.__main__ import NOT_PUBLISHED, main

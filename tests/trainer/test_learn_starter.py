@@ -16,14 +16,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models import checkpoint as checkpoints
+from models.checkpoints import checkpoint as checkpoints
+from models.checkpoints.metadata import Metadata
 from models.classifier import Classifier, Prediction, open_classifier
+from models.decoding.images import decode
 from models.groups import starter_groups
-from models.images import decode
-from models.metadata import Metadata
 from models.starter import starter_path
 from models.text.commandline import run
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 from tests.trainer.conftest import COLOURS
 from trainer.__main__ import NOT_PUBLISHED, main
 from trainer.learning import record

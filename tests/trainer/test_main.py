@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from models import checkpoint as checkpoints
+from models.checkpoints import checkpoint as checkpoints
 from models.text.commandline import run
 from tests.trainer.conftest import make_shapes
 from trainer.__main__ import main

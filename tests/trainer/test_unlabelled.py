@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models import checkpoint as checkpoints
+from models.checkpoints import checkpoint as checkpoints
 from tests.trainer.conftest import draw, make_shapes
 from trainer.data.unlabelled import UnlabelledCounts
 from trainer.fit import FitOutcome, fit

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models import checkpoint as checkpoints
 from models import registry
+from models.checkpoints import checkpoint as checkpoints
 from models.classifier import Classifier, open_classifier
 from models.text.commandline import run
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 from tests.trainer.conftest import draw
 from trainer.__main__ import main
 from trainer.fit import fit

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.checkpoint import Array
+from models.checkpoints.checkpoint import Array
 from models.registry import Backbone
 from tests.trainer.conftest import COLOURS
 from trainer.data import dataset

@@ -20,10 +20,10 @@ import numpy as np
 import numpy.typing as npt
 from loguru import logger
 
-from models.images import READING_VERSION
+from models.decoding.images import READING_VERSION
 from models.registry import Backbone
 from models.text.language import tr
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 from trainer.data.perceptual_hash import HASH_TRANSFORM, VERSION, PerceptualHash
 
 Features = npt.NDArray[np.float32]

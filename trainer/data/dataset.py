@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from models.class_names import check_class_path, check_distinct
-from models.class_tree import ClassTree
+from models.deciding.class_names import check_class_path, check_distinct
+from models.deciding.class_tree import ClassTree
 from models.errors import UserError
-from models.image_names import is_image_name
-from models.leftovers import Leftovers, is_bin, is_leftover, pictures_in
-from models.markers import MARKER, USUAL_NAMES, read_kind
+from models.files.image_names import is_image_name
+from models.files.leftovers import Leftovers, is_bin, is_leftover, pictures_in
+from models.files.markers import MARKER, USUAL_NAMES, read_kind
 from models.text import printable
 from models.text.language import tr
 from trainer.data.folds import Folds, assign, draw_by_hash, fold_count

@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from models.decoding.images import Crop, Transform, check_size, decode
 from models.errors import ImageError, UserError
-from models.images import Crop, Transform, check_size, decode
-from models.runtime import FeatureExtractor
+from models.inference.runtime import FeatureExtractor
 from models.text.language import tr
 from trainer.data.cache import FeatureCache, Features
 from trainer.data.dataset import File, Sample, Unreadable, shown

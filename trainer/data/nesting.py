@@ -14,9 +14,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
-from models.class_names import inner_folders_of
-from models.class_tree import ClassTree
-from models.markers import read_kind
+from models.deciding.class_names import inner_folders_of
+from models.deciding.class_tree import ClassTree
+from models.files.markers import read_kind
 
 
 class Labelling(Protocol):

@@ -12,7 +12,7 @@ from io import BytesIO
 import numpy as np
 import numpy.typing as npt
 
-from models.images import Crop, Transform, read_header
+from models.decoding.images import Crop, Transform, read_header
 
 _SIDE = 64
 #: The whole picture, squeezed into a small square, from which the hash is computed.

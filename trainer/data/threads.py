@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-from models.runtime import cores
+from models.inference.runtime import cores
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")

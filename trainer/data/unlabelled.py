@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from models.errors import UserError
-from models.leftovers import Leftovers
-from models.runtime import FeatureExtractor
+from models.files.leftovers import Leftovers
+from models.inference.runtime import FeatureExtractor
 from models.text.language import tr
 from trainer.data.cache import FeatureCache, Features
 from trainer.data.dataset import File, Sample, walk

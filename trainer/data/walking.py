@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.errors import UserError
-from models.image_names import is_image_name
-from models.leftovers import Leftovers, is_bin, is_leftover, is_leftover_image, pictures_in
+from models.files.image_names import is_image_name
+from models.files.leftovers import Leftovers, is_bin, is_leftover, is_leftover_image, pictures_in
 from models.text.language import tr
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from models.decoding.images import Crop, Transform, decode
 from models.errors import ImageError
-from models.images import Crop, Transform, decode
 from trainer.data.dataset import Sample
 from trainer.data.threads import map_ahead
 

@@ -18,11 +18,11 @@ import torch
 from torch.nn import functional
 from tqdm import tqdm
 
-from models.checkpoint import Array
-from models.engines import uint8_module
+from models.checkpoints.checkpoint import Array
 from models.errors import UserError
+from models.inference.engines import uint8_module
+from models.inference.runtime import cores
 from models.registry import Backbone
-from models.runtime import cores
 from models.text.language import tr, trn
 from trainer.data.dataset import shown
 from trainer.finetuning.augment import Batch, batches

@@ -17,8 +17,8 @@ import torch
 from loguru import logger
 from torch import fx
 
-from models.export import OPSET
-from models.runtime import cores
+from models.inference.export import OPSET
+from models.inference.runtime import cores
 
 #: How far the features of the cut backbone may differ from those of the whole, relative to the largest.
 _TOLERANCE = 1e-3

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from models.checkpoint import Pretrained
+from models.checkpoints.checkpoint import Pretrained
 from models.text.language import mark, tr
 from trainer.heads.discriminant import fit_discriminant
 from trainer.heads.gradient import fit_gradient

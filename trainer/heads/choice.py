@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from models.head import Head, Pretrained
+from models.checkpoints.head import Head, Pretrained
 from trainer.heads.candidates import CandidateHead, View
 from trainer.heads.growth import Growth
 from trainer.heads.linear import Linear, Scaling
@@ -75,5 +75,5 @@ class Choice:
 
     @property
     def normalisation(self) -> Literal["l2", "pretrained"]:
-        """What the inputs of the served head are, see `models.metadata.Metadata`."""
+        """What the inputs of the served head are, see `models.checkpoints.metadata.Metadata`."""
         return "l2" if self.pretrained is None else "pretrained"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from models.metadata import Strict
+from models.checkpoints.metadata import Strict
 from trainer.heads import candidates
 from trainer.heads.candidates import CandidateHead, Kind, View
 from trainer.heads.linear import GradientOptions

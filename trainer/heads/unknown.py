@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import qr
 
-from models.metadata import Unknown
+from models.checkpoints.metadata import Unknown
 from trainer.data.cache import Features
 from trainer.data.folds import NEVER, Folds
 from trainer.heads.directions import Inputs, principal
@@ -45,7 +45,7 @@ class Span:
     """The ``basis`` (rank, width) of the directions in which known images vary, and how far from it one is unknown.
 
     ``distances`` (n,) are out of fold: each from a basis that was fitted without the image; NaN where not judged. With
-    an ``energy_weight`` they are sums, as `models.metadata.Unknown` says; see `trainer.heads.missing_classes`.
+    an ``energy_weight`` they are sums, see `models.checkpoints.metadata.Unknown` and `trainer.heads.missing_classes`.
     """
 
     basis: Basis

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.checkpoint import Pretrained
+from models.checkpoints.checkpoint import Pretrained
 from models.scoring import likeness
 from models.text.language import tr
 from trainer.data.cache import Features

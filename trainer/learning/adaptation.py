@@ -21,11 +21,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from models.checkpoints.head import NO_CLASS, Head, Taught
+from models.checkpoints.metadata import Metadata, Nearness, PartRecord
+from models.checkpoints.tensors import MAX_KNOWN
 from models.classifier import Classifier
-from models.head import NO_CLASS, Head, Taught
-from models.metadata import Metadata, Nearness, PartRecord
 from models.scoring import at_unit_length, distances_to_known, head_probabilities, how_near
-from models.tensors import MAX_KNOWN
 from trainer.data.cache import Features
 from trainer.data.dataset import Mask
 from trainer.data.folds import NEVER, Folds

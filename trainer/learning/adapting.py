@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from models.decision import Rule
+from models.deciding.decision import Rule
 from models.text.language import tr, trn
 from trainer.data.folds import NEVER
 from trainer.heads.candidates import USUAL_STRENGTH

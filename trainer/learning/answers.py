@@ -7,8 +7,8 @@ from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.atomic import file_digest
-from models.runtime import FeatureExtractor
+from models.files.atomic import file_digest
+from models.inference.runtime import FeatureExtractor
 from models.text.language import tr, trn
 from trainer.data.cache import FeatureCache
 from trainer.data.dataset import File

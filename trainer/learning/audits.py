@@ -24,13 +24,13 @@ from pathlib import Path
 
 import numpy as np
 
-from models.class_tree import ClassTree
+from models.checkpoints.metadata import Metadata, Promise
+from models.checkpoints.promises import is_as_requested
 from models.classifier import Classifier
-from models.decision import are_unknown
-from models.metadata import Metadata, Promise
-from models.promises import is_as_requested
+from models.deciding.class_tree import ClassTree
+from models.deciding.decision import are_unknown
 from models.scoring import score
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 from trainer.data.cache import FeatureCache
 from trainer.data.dataset import File, Mask
 from trainer.data.features import extract

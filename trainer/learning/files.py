@@ -21,10 +21,10 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, ValidationError
 
-from models.atomic import atomic_file, file_digest
-from models.checkpoint import parse_header, read_regular_file
+from models.checkpoints.checkpoint import parse_header, read_regular_file
+from models.checkpoints.metadata import Metadata, PartRecord, Strict
 from models.errors import CheckpointError, UserError
-from models.metadata import Metadata, PartRecord, Strict
+from models.files.atomic import atomic_file, file_digest
 from models.text.language import tr
 from trainer.data.folds import NEVER
 from trainer.heads.recipe import Recipe

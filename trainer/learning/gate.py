@@ -13,7 +13,7 @@ import numpy.typing as npt
 from scipy.special import bdtr
 
 from models.classifier import Classifier
-from models.decision import Rule, are_unknown
+from models.deciding.decision import Rule, are_unknown
 from models.scoring import score
 from models.text.language import tr
 from trainer.data.cache import Features

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from models.class_tree import ClassTree
+from models.deciding.class_tree import ClassTree
 from models.errors import UserError
 from models.text.language import tr, trn
 from trainer.data.dataset import ClassFolders, File, Mask, Sample

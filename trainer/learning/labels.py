@@ -10,10 +10,10 @@ from typing import Annotated, Any
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PlainValidator, ValidationError, field_validator
 
-from models.class_tree import ClassTree
+from models.deciding.class_tree import ClassTree
 from models.errors import UserError
-from models.leftovers import Leftovers
-from models.markers import read_kind
+from models.files.leftovers import Leftovers
+from models.files.markers import read_kind
 from models.text.language import tr
 from trainer.data import dataset
 from trainer.learning.journal import journals, read_journals

@@ -19,10 +19,10 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from models.class_tree import ClassTree
-from models.decision import Rule
-from models.head import NO_CLASS, Head, Pretrained
-from models.metadata import Metadata, PartRecord, Unknown
+from models.checkpoints.head import NO_CLASS, Head, Pretrained
+from models.checkpoints.metadata import Metadata, PartRecord, Unknown
+from models.deciding.class_tree import ClassTree
+from models.deciding.decision import Rule
 from trainer.data.cache import Features
 from trainer.data.dataset import Labels, Mask
 from trainer.data.folds import NEVER, Folds, assign, draw_by_hash

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from models.class_names import check_class_path, folded, inner_folders_of
-from models.class_tree import ClassTree
+from models.deciding.class_names import check_class_path, folded, inner_folders_of
+from models.deciding.class_tree import ClassTree
 from models.errors import CheckpointError
-from models.markers import first_reserved
+from models.files.markers import first_reserved
 from models.text.language import tr
 
 

@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from models import checkpoint as checkpoints
-from models.atomic import atomic_file
+from models.checkpoints import checkpoint as checkpoints
+from models.checkpoints.metadata import Metadata
 from models.classifier import Classifier, open_classifier
-from models.metadata import Metadata
+from models.files.atomic import atomic_file
 from models.starter import starter_path
 from models.text.language import in_use
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 from trainer.learning.files import FeaturesMissing, kept_record, read_labelled
 from trainer.learning.gate import Recorded, read_recorded
 from trainer.learning.kept import Half

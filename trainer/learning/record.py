@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from models import checkpoint as checkpoints
-from models.checkpoint import Checkpoint
+from models.checkpoints import checkpoint as checkpoints
+from models.checkpoints.checkpoint import Checkpoint
+from models.checkpoints.metadata import Metadata
 from models.classifier import Classifier, make_checkpoint
-from models.decision import Rule
-from models.metadata import Metadata
+from models.deciding.decision import Rule
 from models.text.jsontext import json_text
 from trainer.data.folds import NEVER
 from trainer.learning.answers import Answers

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
+from models.checkpoints.head import Head
+from models.checkpoints.metadata import Metadata
 from models.classifier import Classifier
-from models.decision import are_unknown
-from models.head import Head
-from models.metadata import Metadata
+from models.deciding.decision import are_unknown
 from models.scoring import score
 from models.text.language import tr
 from trainer.data.cache import FeatureCache, Features

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from models import checkpoint as checkpoints
-from models.checkpoint import Checkpoint
+from models.checkpoints import checkpoint as checkpoints
+from models.checkpoints.checkpoint import Checkpoint
 from models.classifier import open_classifier
 from models.errors import CheckpointError, UserError
 from models.text.language import tr
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 from trainer.data.dataset import File, Sample
 from trainer.data.features import BATCH, ReadFile, read_all, stacked
 from trainer.measuring.labelled_predictions import LabelledPredictions

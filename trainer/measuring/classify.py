@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from models import checkpoint as checkpoints
+from models.checkpoints import checkpoint as checkpoints
 from models.classifier import Classifier, Scores, open_classifier
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 from trainer.data.dataset import File, Unreadable, shown
 from trainer.data.features import BATCH, ReadFile, read_all, stacked
 from trainer.runs.proof import require_unchanged

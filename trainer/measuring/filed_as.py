@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.class_tree import ClassTree
-from models.decision import Fate, Rule
+from models.deciding.class_tree import ClassTree
+from models.deciding.decision import Fate, Rule
 
 
 def filed_as(

@@ -10,8 +10,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from models.class_tree import ClassTree, GroupScores
-from models.decision import NOWHERE, Rule
+from models.deciding.class_tree import ClassTree, GroupScores
+from models.deciding.decision import NOWHERE, Rule
 from trainer.measuring import bounds
 from trainer.measuring.calibration import Bin, Labels, calibration_error, reliability
 from trainer.measuring.filing_counts import LevelCounts, ThresholdCounts

@@ -17,10 +17,10 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from models.class_tree import ClassTree
-from models.decision import NOWHERE, Rule
-from models.metadata import Level, Metadata, Promise
-from models.promises import percent, what_holds, why_lapsed
+from models.checkpoints.metadata import Level, Metadata, Promise
+from models.checkpoints.promises import percent, what_holds, why_lapsed
+from models.deciding.class_tree import ClassTree
+from models.deciding.decision import NOWHERE, Rule
 from models.text.language import tr
 from trainer.measuring.filing_counts import ThresholdCounts
 from trainer.measuring.labelled_predictions import LabelledPredictions

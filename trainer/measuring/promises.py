@@ -25,8 +25,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import bdtr
 
-from models.metadata import MOST_ERROR, Promise, sure_enough
-from models.promises import CERTAINTY
+from models.checkpoints.metadata import MOST_ERROR, Promise, sure_enough
+from models.checkpoints.promises import CERTAINTY
 
 Mask = npt.NDArray[np.bool_]
 Confidence = npt.NDArray[np.float64]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import bdtr
 
-from models.promises import CERTAINTY
+from models.checkpoints.promises import CERTAINTY
 from models.text.language import tr
 from trainer.measuring.promises import Confidence, Mask, find_promise, images_needed, most_promising_size
 

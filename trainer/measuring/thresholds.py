@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from models.class_tree import ClassTree
-from models.decision import Rule
-from models.metadata import DEFAULT_THRESHOLD, Level, Metadata, Promise, strictest
-from models.promises import CERTAINTY, percent, what_holds, why_lapsed
+from models.checkpoints.metadata import DEFAULT_THRESHOLD, Level, Metadata, Promise, strictest
+from models.checkpoints.promises import CERTAINTY, percent, what_holds, why_lapsed
+from models.deciding.class_tree import ClassTree
+from models.deciding.decision import Rule
 from models.text.language import tr
 from trainer.data.neighbours import Positions
 from trainer.measuring.filing_counts import ThresholdCounts

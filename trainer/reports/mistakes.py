@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from models.decoding.images import Crop, Transform, decode
 from models.errors import ImageError
-from models.images import Crop, Transform, decode
 from models.text.language import tr, trn
 from trainer.data.dataset import shown
 from trainer.data.threads import map_ahead

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.runtime import FeatureExtractor
+from models.inference.runtime import FeatureExtractor
 from models.text.language import tr, trn
 from trainer.data.audit import ImageFinding, sentences
 from trainer.data.dataset import ClassFolders, DataSet, shown

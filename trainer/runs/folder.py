@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 
-from models.atomic import sync_folder
 from models.errors import UserError
-from models.ownership import GROUP_MODE, make_folder
+from models.files.atomic import sync_folder
+from models.files.ownership import GROUP_MODE, make_folder
 from models.text.jsontext import json_text
 from models.text.language import tr
 

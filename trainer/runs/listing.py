@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from models import checkpoint as checkpoints
-from models.checkpoint import Checkpoint
+from models.checkpoints import checkpoint as checkpoints
+from models.checkpoints.checkpoint import Checkpoint
 from models.errors import CheckpointError, UserError
 from models.text.language import tr
 from models.text.spelling import closest

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from loguru import logger
 
-from models import checkpoint as checkpoints
+from models.checkpoints import checkpoint as checkpoints
 from models.classifier import Classifier, open_classifier
 from models.errors import CheckpointError, UserError
+from models.files.markers import first_reserved, reserved_names
 from models.groups import starter_groups
-from models.markers import first_reserved, reserved_names
 from models.text.language import in_use, mark, tr, trn
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 from trainer.runs.proof import require_unchanged
 from trainer.runs.publications import HISTORY, Publication, active_publications, append_publication
 from trainer.runs.retention import KEEP, publishing_lock, retain

@@ -18,9 +18,9 @@ from typing import Any
 import numpy.typing as npt
 from loguru import logger
 
-from models.atomic import atomic_file
+from models.files.atomic import atomic_file
 from models.text.language import tr
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 
 #: Progress that was not resumed for so long is removed.
 MAX_AGE_S = 14 * 24 * 3600.0

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from loguru import logger
 
-from models.atomic import sync_folder
-from models.checkpoint import FILE_NAME, POINTER
+from models.checkpoints.checkpoint import FILE_NAME, POINTER
+from models.files.atomic import sync_folder
 from models.text.language import tr
 from trainer.runs.folder import METRICS
 

@@ -27,7 +27,7 @@ from daemon.learning.status import LastLesson, LearningHealth
 from daemon.monitoring.health import Health
 from daemon.monitoring.metrics import render
 from daemon.state import journal_path
-from models.checkpoint import POINTER
+from models.checkpoints.checkpoint import POINTER
 from models.errors import UserError
 from models.text.commandline import normalise
 from tests.daemon.commands.test_status import HEALTH

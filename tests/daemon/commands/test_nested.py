@@ -13,9 +13,9 @@ from daemon.__main__ import main
 from daemon.journal.journal import read_labels
 from daemon.operations.classes import class_folders
 from daemon.state import journal_path
-from models.decision import Fate
+from models.checkpoints.metadata import Level
+from models.deciding.decision import Fate
 from models.errors import UserError
-from models.metadata import Level
 from tests.command_desk import Office, make_office
 from tests.daemon.conftest import Publish
 from tests.pictures import KINDS, save

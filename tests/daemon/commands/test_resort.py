@@ -21,7 +21,7 @@ from daemon.journal.records import State
 from daemon.operations.desk import Operation
 from daemon.operations.resort import ResortParams
 from models.text.commandline import run
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 from tests.command_desk import Office, make_office
 from tests.daemon.conftest import Publish
 from tests.filing_desk import tree

@@ -10,7 +10,7 @@ import pytest
 
 from daemon.filing.undo import undo
 from daemon.journal.records import State
-from models.decision import Fate
+from models.deciding.decision import Fate
 from tests.daemon.correcting.conftest import Scene
 
 

@@ -11,7 +11,7 @@ from daemon.correcting.class_folders import ClassFolders
 from daemon.correcting.known_files import KnownFiles
 from daemon.correcting.survey import Survey
 from daemon.files.marker import MARKER
-from models.markers import marker_content
+from models.files.markers import marker_content
 
 _MANY = 20
 

@@ -11,8 +11,8 @@ import pytest
 
 from daemon.decoding.decoder import Decoded, Task
 from daemon.decoding.pool import DecoderPool, Limits
+from models.decoding.images import Transform
 from models.errors import ImageError
-from models.images import Transform
 from tests.pictures import save, save_slow
 from tests.processes import AT_WORK, ticks, wait_for
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from daemon.decoding.decoder import Task
 from daemon.files.source import Identity, NotAFile, SourceGone, SourceUnreadable
-from models.images import Transform, decode
+from models.decoding.images import Transform, decode
 from tests.daemon.decoding.conftest import TRANSFORMS, Make, reason, task
 from tests.pictures import save
 from tests.processes import is_alive

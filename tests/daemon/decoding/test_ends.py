@@ -66,7 +66,7 @@ def test_they_end_with_the_daemon(slow: Path, tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; from daemon.decoding.pool import *;"
         "from daemon.decoding.decoder import *;"
-        "from models.images import Transform;"
+        "from models.decoding.images import Transform;"
         "decoders = DecoderPool(2, Limits());"
         "exec('while len(decoders.pids()) < 3: time.sleep(0.01)');"
         "task = Task(path=Path(sys.argv[1]), transforms=[Transform(resize=64, crop=56, interpolation='bicubic',"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from daemon.decoding.shared_crops import SLOTS, CropBuffer, create, size_for, slots_for
-from models.images import Transform
+from models.decoding.images import Transform
 from tests.processes import opened
 
 TRANSFORMS = [

@@ -20,7 +20,7 @@ from daemon.decoding import pool as module
 from daemon.decoding.decoder import Decoded, Decoder, Task
 from daemon.decoding.pool import DecoderPool, Limits
 from daemon.files.source import Identity, SourceGone, SourceUnreadable
-from models.images import decode
+from models.decoding.images import decode
 from tests.daemon.decoding.conftest import LIMITS, TRANSFORMS, Make, crash_two, reason, task, wait_until_at_work
 from tests.pictures import save
 from tests.processes import wait_for

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from daemon.files.candidates import is_temporary_name
 from daemon.files.layout import Layout, LayoutError, LayoutValues, folder_name
-from models.class_names import check_class_name
-from models.leftovers import is_bin, is_leftover
+from models.deciding.class_names import check_class_name
+from models.files.leftovers import is_bin, is_leftover
 
 TAKEN = datetime(2024, 5, 3, 7, 8, 9, tzinfo=timezone(timedelta(hours=9)))
 FILED = datetime(2026, 11, 30, 1, 2, 3, tzinfo=UTC)

@@ -10,7 +10,7 @@ import pytest
 from daemon.files.marker import MARKER
 from daemon.files.source import open_source
 from daemon.filing.filer import Decision, Filer, Status
-from models.decision import Fate
+from models.deciding.decision import Fate
 from tests.filing_desk import Desk, bound_by_modes
 
 

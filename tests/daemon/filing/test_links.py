@@ -17,7 +17,7 @@ from daemon.filing.recovery import recover
 from daemon.filing.undo import Undone, undo
 from daemon.journal.journal import Journal, read_history
 from daemon.journal.records import Filing, State
-from models.decision import Fate
+from models.deciding.decision import Fate
 from tests.filing_desk import Desk, tree
 
 

@@ -11,8 +11,8 @@ from daemon.filing.filer import Filer, Status
 from daemon.filing.undo import undo
 from daemon.journal.history import Wanted
 from daemon.journal.records import State
-from models.decision import Fate
-from models.markers import read_kind
+from models.deciding.decision import Fate
+from models.files.markers import read_kind
 from tests.filing_desk import Desk
 
 

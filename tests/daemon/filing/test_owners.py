@@ -15,9 +15,9 @@ from daemon.filing.undo import undo
 from daemon.journal.journal import Journal, read_history
 from daemon.monitoring.status_file import StatusFile
 from daemon.state import lock
-from models.atomic import atomic_file
-from models.ownership import make_file, make_folder
-from models.weights import WeightsStore
+from models.files.atomic import atomic_file
+from models.files.ownership import make_file, make_folder
+from models.weights.store import WeightsStore
 from tests.filing_desk import Desk
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files for others")

@@ -12,8 +12,8 @@ import pytest
 
 from daemon.files.marker import MARKER
 from daemon.filing.filer import Action, Filer, Status
-from models.decision import Fate
-from models.markers import read_kind
+from models.deciding.decision import Fate
+from models.files.markers import read_kind
 from tests.filing_desk import Desk, tree
 
 HOSTILE_NAMES = {

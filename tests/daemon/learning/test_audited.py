@@ -22,9 +22,9 @@ from daemon.learning.base_run import is_promise_wanted
 from daemon.learning.trainer_child import LessonOptions
 from daemon.review import audit_book
 from daemon.review.audit_book import AuditBook, Drawn, KeptAudit
-from models import checkpoint
+from models.checkpoints import checkpoint
 from tests.daemon.learning.conftest import lines_of
-from tests.models.checkpoints import small_checkpoint
+from tests.models.small_checkpoints import small_checkpoint
 
 #: Whether an image is right, None where it was not answered, and "label" where a person had moved it before.
 Answer = bool | str | None

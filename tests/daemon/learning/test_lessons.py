@@ -17,10 +17,10 @@ from daemon.learning.base_run import find_obstacle
 from daemon.learning.given_labels import filed_file
 from daemon.learning.lessons import LABELS_FILE, LessonFailed
 from daemon.learning.trainer_child import LessonAnswer
-from models import checkpoint
+from models.checkpoints import checkpoint
 from models.errors import UserError
 from tests.daemon.learning.conftest import Asked, School, filing_of
-from tests.models.checkpoints import small_checkpoint
+from tests.models.small_checkpoints import small_checkpoint
 
 MakeSchool = Callable[..., School]
 

@@ -20,8 +20,8 @@ from daemon.monitoring.metrics import render
 from daemon.reloading.threshold import Threshold
 from daemon.watching.watcher import InboxStatus, WatcherStatus
 from models.classifier import Classifier, open_classifier
-from models.decision import Fate, Rule
-from models.weights import WeightsStore
+from models.deciding.decision import Fate, Rule
+from models.weights.store import WeightsStore
 from tests.daemon.conftest import Publish
 
 OUTPUT = Path("/sorted")

@@ -18,8 +18,8 @@ from daemon.watching.inbox import Inbox
 from daemon.watching.presence import PendingCall
 from daemon.watching.watcher import InboxWatcher
 from models.classifier import open_classifier
-from models.decision import Rule
-from models.weights import WeightsStore
+from models.deciding.decision import Rule
+from models.weights.store import WeightsStore
 from tests.daemon.conftest import Publish
 from tests.daemon.watching.desk import Clock
 from tests.processes import wait_for

@@ -10,7 +10,7 @@ import pytest
 from daemon.filing.filer import Filer
 from daemon.pipeline import Pipeline, Policy
 from models.classifier import Classifier, open_classifier
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 from tests.daemon.conftest import Publish
 
 POLICY = Policy(

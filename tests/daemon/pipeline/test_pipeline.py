@@ -22,11 +22,11 @@ from daemon.journal.journal import Journal, read_history
 from daemon.monitoring.messages import line
 from daemon.pipeline import ModelFailed, Pipeline, Policy
 from daemon.reloading.threshold import in_force
+from models.checkpoints.metadata import DEFAULT_THRESHOLD, Unknown
 from models.classifier import Classifier, Prediction, open_classifier
-from models.decision import Fate
-from models.engines import Crops
-from models.metadata import DEFAULT_THRESHOLD, Unknown
-from models.weights import WeightsStore
+from models.deciding.decision import Fate
+from models.inference.engines import Crops
+from models.weights.store import WeightsStore
 from tests.daemon.conftest import Publish
 from tests.daemon.pipeline.conftest import POLICY
 from tests.pictures import KINDS, files_below, save

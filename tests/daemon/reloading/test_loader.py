@@ -16,11 +16,11 @@ from daemon.decoding.decoder import Decoded, Task
 from daemon.filing.filer import Filer
 from daemon.pipeline import ModelFailed, Pipeline, Policy
 from daemon.reloading.loader import ComingClassifier
-from models.checkpoint import FILE_NAME, read, write
+from models.checkpoints.checkpoint import FILE_NAME, read, write
 from models.classifier import Classifier, open_classifier
+from models.decoding.images import Transform
 from models.errors import CheckpointError
-from models.images import Transform
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 from tests.daemon.conftest import Publish
 from tests.pictures import save
 from tests.processes import run

@@ -17,8 +17,8 @@ from watchdog.observers import inotify_c
 from daemon.files.inotify import Inotify
 from daemon.reloading import pointer_watch
 from daemon.reloading.pointer_watch import PointerWatch
-from models import checkpoint
-from models.checkpoint import FILE_NAME, POINTER
+from models.checkpoints import checkpoint
+from models.checkpoints.checkpoint import FILE_NAME, POINTER
 from tests.processes import opened
 
 SECONDS = 120.0  # a ring that does not come fails the test after so long

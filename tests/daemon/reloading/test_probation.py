@@ -25,10 +25,10 @@ from daemon.reloading.loader import CheckpointOptions
 from daemon.reloading.probation import ALPHA, MEMORY, TESTS, Observation, Probation, by_chance, from_journal
 from daemon.reloading.reloader import Reloader
 from daemon.watching.watcher import InboxWatcher
-from models import checkpoint as checkpoints
+from models.checkpoints import checkpoint as checkpoints
 from models.classifier import Classifier, Prediction
-from models.decision import Fate
-from models.weights import WeightsStore
+from models.deciding.decision import Fate
+from models.weights.store import WeightsStore
 from tests.daemon.conftest import Publish
 from tests.filing_desk import make_desk
 from tests.pictures import KINDS, save

@@ -28,15 +28,15 @@ from daemon.journal.journal import Journal
 from daemon.reloading import memory
 from daemon.reloading.loader import CheckpointOpener, CheckpointOptions, NameTaken
 from daemon.reloading.reloader import Reloader
-from models import checkpoint as checkpoints
 from models.backoff import Backoff
-from models.checkpoint import FILE_NAME, MAX_FILE_BYTES, POINTER
+from models.checkpoints import checkpoint as checkpoints
+from models.checkpoints.checkpoint import FILE_NAME, MAX_FILE_BYTES, POINTER
 from models.classifier import Classifier
 from models.errors import CheckpointError
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 from tests.daemon.conftest import Publish
 from tests.filing_desk import bound_by_modes
-from tests.models.checkpoints import join, split, with_metadata
+from tests.models.small_checkpoints import join, split, with_metadata
 from tests.processes import environment, run, wait_for
 
 Spoil = Callable[[Path], object]
@@ -226,7 +226,7 @@ import daemon.reloading.loader
 from daemon.journal.journal import Journal
 from daemon.reloading.loader import CheckpointOptions
 from daemon.reloading.reloader import Reloader
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 
 daemon.reloading.loader.open_classifier = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
 reloader = Reloader(CheckpointOptions(location=Path(sys.argv[1])), WeightsStore(), Journal(Path(sys.argv[2])))

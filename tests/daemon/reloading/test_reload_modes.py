@@ -18,9 +18,9 @@ from daemon.reloading.loader import CheckpointOptions
 from daemon.reloading.reloader import Reloader
 from models import allowed, registry
 from models.classifier import Classifier
+from models.inference.runtime import open_extractor
 from models.registry import Backbone
-from models.runtime import open_extractor
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 from tests.conftest import random_weights
 from tests.pictures import KINDS, files_below, save
 from tests.processes import ROOT, environment, wait_for
@@ -171,7 +171,7 @@ from pathlib import Path
 from daemon.journal.journal import Journal
 from daemon.reloading.loader import CheckpointOptions
 from daemon.reloading.reloader import Reloader
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 from tests.publishing import point_at
 
 folder = Path(sys.argv[1])

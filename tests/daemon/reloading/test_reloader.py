@@ -19,10 +19,10 @@ from daemon.reloading.loader import CheckpointOptions
 from daemon.reloading.reloader import Reloader
 from daemon.watching.wakeup import Wakeup
 from models.backoff import Backoff
-from models.checkpoint import FILE_NAME, POINTER, publish_starter
+from models.checkpoints.checkpoint import FILE_NAME, POINTER, publish_starter
 from models.classifier import Classifier, open_classifier
 from models.errors import CheckpointError, WeightsUnavailable
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 from tests.daemon.conftest import Publish
 from tests.processes import PATIENCE, wait_for
 from trainer.runs.folder import METRICS

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from daemon.reloading.threshold import alike, in_force, inner_folder_rules
-from models.metadata import DEFAULT_THRESHOLD, Level, Promise, Unknown
+from models.checkpoints.metadata import DEFAULT_THRESHOLD, Level, Promise, Unknown
 from models.text.language import speaking
-from tests.models.checkpoints import small_checkpoint
+from tests.models.small_checkpoints import small_checkpoint
 
 NOTHING: dict[str, Any] = {"threshold": None, "max_error": None, "promises": [], "unknown": None}
 PROMISES = [

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from daemon.review import comparing
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 from tests.daemon.review.browser import Browser, Page, Reviewed, open_page
 from tests.pictures import KINDS, save
 from tests.processes import wait_for

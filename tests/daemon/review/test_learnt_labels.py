@@ -14,8 +14,8 @@ from daemon.review.images import Images
 from daemon.review.learnt_images import LearntImages
 from daemon.review.refusals import Refusal
 from daemon.review.thumbnails import Thumbnails
-from models import checkpoint as checkpoints
-from models.metadata import Metadata
+from models.checkpoints import checkpoint as checkpoints
+from models.checkpoints.metadata import Metadata
 from tests.daemon.conftest import Publish
 from tests.daemon.review.browser import Browser, Page, Reviewed, open_page
 

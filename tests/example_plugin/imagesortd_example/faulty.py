@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from models.registry import Backbone, register_backbone
-from models.weights import Weights
+from models.weights.store import Weights
 
 from .regions import TRANSFORM, NoWeights
 

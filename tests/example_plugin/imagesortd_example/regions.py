@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from models.images import Transform
+from models.decoding.images import Transform
 from models.registry import Backbone, register_backbone
-from models.weights import Weights, WeightsStore
+from models.weights.store import Weights, WeightsStore
 
 if TYPE_CHECKING:
     import torch

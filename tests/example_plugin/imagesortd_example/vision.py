@@ -7,7 +7,7 @@ import torchvision
 from torchvision.transforms import functional
 
 from models.registry import Backbone, register_backbone
-from models.weights import Weights
+from models.weights.store import Weights
 
 from .regions import TRANSFORM, NoWeights
 

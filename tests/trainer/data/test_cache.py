@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.images import Transform
+from models.decoding.images import Transform
 from models.registry import Backbone
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 from trainer.data.cache import FeatureCache, Features
 from trainer.data.perceptual_hash import PerceptualHash
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from models.errors import UserError
-from models.markers import MARKER, Kind, marker_content
+from models.files.markers import MARKER, Kind, marker_content
 from trainer.data.dataset import Sample, data_digest, divide, scan, shown
 
 

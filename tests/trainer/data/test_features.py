@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.engines import Crops, Features
 from models.errors import UserError
-from models.runtime import FeatureExtractor, locate_backbones, open_extractor
-from models.weights import WeightsStore
+from models.inference.engines import Crops, Features
+from models.inference.runtime import FeatureExtractor, locate_backbones, open_extractor
+from models.weights.store import WeightsStore
 from tests.trainer.conftest import make_shapes
 from trainer.data.cache import FeatureCache
 from trainer.data.dataset import scan
@@ -103,7 +103,7 @@ def test_modes_share_the_parts_they_have_in_common(
 
 
 def test_features_are_those_the_backbone_gives(shapes: Path, counting: Counting, tmp_path: Path) -> None:
-    from models.images import decode
+    from models.decoding.images import decode
 
     found = run(shapes, counting, WeightsStore(tmp_path))
     with found.samples[7].path.open("rb") as file:

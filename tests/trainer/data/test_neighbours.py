@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from models.images import decode
+from models.decoding.images import decode
 from trainer.data.neighbours import Groups, group_images
 from trainer.data.perceptual_hash import HASH_TRANSFORM, PerceptualHash, hash_image
 

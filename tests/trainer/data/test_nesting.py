@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from models.class_tree import ClassTree
+from models.deciding.class_tree import ClassTree
 from models.errors import UserError
-from models.markers import MARKER, Kind, marker_content
+from models.files.markers import MARKER, Kind, marker_content
 from tests.trainer.data.test_dataset import touch
 from trainer.data.dataset import ClassFolders, scan
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.images import decode
+from models.decoding.images import decode
 from trainer.data.perceptual_hash import HASH_TRANSFORM, PerceptualHash, hash_image
 
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from models import markers
 from models.errors import UserError
-from models.runtime import FeatureExtractor, locate_backbones, open_extractor
-from models.weights import WeightsStore
+from models.files import markers
+from models.inference.runtime import FeatureExtractor, locate_backbones, open_extractor
+from models.weights.store import WeightsStore
 from tests.filing_desk import bound_by_modes
 from tests.trainer.conftest import draw
 from trainer.data import unlabelled

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from models.registry import Backbone
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 from tests.trainer.tuning import side, start, tune
 from trainer.finetuning import finetune
 from trainer.finetuning.course import LabelledSamples, course_digest

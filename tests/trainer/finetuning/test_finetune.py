@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from models import checkpoint as checkpoints
-from models.checkpoint import Array
+from models.checkpoints import checkpoint as checkpoints
+from models.checkpoints.checkpoint import Array
 from models.classifier import open_classifier
 from models.errors import UserError
+from models.inference.runtime import locate_backbones
 from models.registry import Backbone
-from models.runtime import locate_backbones
 from models.text.commandline import run
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 from tests.trainer.conftest import COLOURS
 from tests.trainer.tuning import side, start, tune
 from trainer.__main__ import main

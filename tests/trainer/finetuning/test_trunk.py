@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from models import registry
-from models.engines import uint8_module
-from models.weights import WeightsStore
+from models.inference.engines import uint8_module
+from models.weights.store import WeightsStore
 from tests.conftest import crops
 from trainer.finetuning import trunk
 from trainer.finetuning.trunk import cut

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from models.checkpoint import Head
+from models.checkpoints.checkpoint import Head
 from tests.trainer.clusters import clusters, unit_length
 from trainer.heads.linear import Linear, Scaling
 

@@ -11,7 +11,7 @@ import pytest
 from models import registry
 from models.errors import WeightsUnavailable
 from models.registry import Backbone, TextTower
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 from trainer.heads.prompts import KOREAN_TEMPLATES, TEMPLATES, plain_prompts, read_texts, text_embeddings
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.checkpoint import Pretrained
+from models.checkpoints.checkpoint import Pretrained
 from tests.trainer.clusters import Floats, Ints, clusters, unit_length
 from trainer.data.folds import NEVER, Folds, assign
 from trainer.heads.candidates import View, logistic_candidate

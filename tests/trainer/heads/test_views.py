@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.checkpoint import Pretrained
+from models.checkpoints.checkpoint import Pretrained
 from models.classifier import open_classifier
-from models.images import decode
-from models.runtime import FeatureExtractor, locate_backbones, open_extractor
+from models.decoding.images import decode
+from models.inference.runtime import FeatureExtractor, locate_backbones, open_extractor
 from models.scoring import likeness
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 from tests.trainer.clusters import Floats, Ints, clusters, folded
 from tests.trainer.conftest import draw
 from trainer import fit as fitting

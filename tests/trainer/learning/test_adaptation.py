@@ -8,12 +8,12 @@ from typing import cast
 import numpy as np
 import pytest
 
-from models.checkpoint import Checkpoint
+from models.checkpoints.checkpoint import Checkpoint
+from models.checkpoints.metadata import Level
 from models.classifier import Classifier
-from models.metadata import Level
-from models.runtime import FeatureExtractor
+from models.inference.runtime import FeatureExtractor
 from models.scoring import score
-from tests.models.checkpoints import small_checkpoint
+from tests.models.small_checkpoints import small_checkpoint
 from tests.trainer.clusters import Floats, folded
 from trainer.heads.recipe import Recipe
 from trainer.learning.adaptation import Adaptation, fit_adaptation

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from models.checkpoints.metadata import Metadata, Promise
 from models.classifier import Classifier
-from models.metadata import Metadata, Promise
-from tests.models.checkpoints import small_checkpoint
+from tests.models.small_checkpoints import small_checkpoint
 from tests.trainer.clusters import clusters, folded
 from trainer.data.folds import NEVER
 from trainer.heads.recipe import Recipe

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from models import checkpoint as checkpoints
-from models.metadata import Metadata
-from models.weights import WeightsStore
+from models.checkpoints import checkpoint as checkpoints
+from models.checkpoints.metadata import Metadata
+from models.weights.store import WeightsStore
 from tests.trainer.conftest import make_shapes
 from trainer.data.folds import NEVER
 from trainer.fit import FitOutcome, fit

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.decision import Rule
-from models.head import Pretrained
+from models.checkpoints.head import Pretrained
+from models.deciding.decision import Rule
 from models.scoring import likeness
-from tests.models.checkpoints import small_checkpoint
+from tests.models.small_checkpoints import small_checkpoint
 from tests.trainer.clusters import Ints, clusters, folded
 from trainer.heads.candidates import Kind
 from trainer.heads.recipe import Recipe

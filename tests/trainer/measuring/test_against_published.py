@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models import checkpoint as checkpoints
-from models.weights import WeightsStore
+from models.checkpoints import checkpoint as checkpoints
+from models.weights.store import WeightsStore
 from trainer.data.dataset import Sample
 from trainer.fit import FitOutcome
 from trainer.measuring.against_published import compare_with_published

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.class_tree import ClassTree
 from models.classifier import Prediction
-from models.decision import Fate, Rule
+from models.deciding.class_tree import ClassTree
+from models.deciding.decision import Fate, Rule
 from trainer.measuring.filed_as import filed_as
 
 TREE = ClassTree(["animals/cat", "animals/dog", "car"])

@@ -6,7 +6,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from models.decision import Rule
+from models.deciding.decision import Rule
 from trainer.measuring.filing_counts import LevelCounts, ThresholdCounts
 from trainer.measuring.labelled_predictions import LabelledPredictions
 

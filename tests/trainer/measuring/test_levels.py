@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.decision import NOWHERE, Rule
-from models.metadata import Level, Promise
-from tests.models.checkpoints import small_checkpoint
+from models.checkpoints.metadata import Level, Promise
+from models.deciding.decision import NOWHERE, Rule
+from tests.models.small_checkpoints import small_checkpoint
 from trainer.measuring.labelled_predictions import LabelledPredictions
 from trainer.measuring.levels import find_levels, lapsed_levels
 from trainer.measuring.thresholds import Thresholds, thresholds_for

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from models.promises import CERTAINTY
+from models.checkpoints.promises import CERTAINTY
 from trainer.measuring.promises import (
     LOWER_CERTAINTY,
     find_estimate,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.decision import Rule
+from models.deciding.decision import Rule
 from trainer.measuring.labelled_predictions import LabelledPredictions
 from trainer.reports.levels import filing_table, folder_table, shared_folder
 from trainer.reports.report import describe, write_report

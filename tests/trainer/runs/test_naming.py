@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from models import checkpoint as checkpoints
+from models.checkpoints import checkpoint as checkpoints
 from models.text.commandline import run
 from trainer.__main__ import main
 from trainer.fit import FitOutcome

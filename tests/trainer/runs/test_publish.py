@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models import checkpoint as checkpoints
+from models.checkpoints import checkpoint as checkpoints
 from models.errors import CheckpointError, UserError
-from models.markers import record_names
+from models.files.markers import record_names
 from models.text.commandline import run
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 from trainer.__main__ import main
 from trainer.fit import FitOutcome, fit
 from trainer.fitted import FitOptions

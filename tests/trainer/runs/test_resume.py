@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.weights import WeightsStore
+from models.weights.store import WeightsStore
 from trainer.runs.resume import MAX_AGE_S, SavedProgress, UnfinishedFit, unfinished_fit
 
 PROGRESS = SavedProgress({"weight": np.arange(6, dtype=np.float32).reshape(2, 3), "step": np.array(4.0)}, {"epoch": 3})

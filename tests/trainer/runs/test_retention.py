@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from daemon.reloading.checkpoint_source import Leases
-from models import checkpoint as checkpoints
-from models.checkpoint import FILE_NAME, POINTER
-from models.weights import WeightsStore
+from models.checkpoints import checkpoint as checkpoints
+from models.checkpoints.checkpoint import FILE_NAME, POINTER
+from models.weights.store import WeightsStore
 from tests.processes import environment
 from trainer.fit import FitOutcome
 from trainer.runs.folder import METRICS

@@ -1,0 +1,1 @@
+"""Weights of backbones: where they lie, the model hub, downloads and conversions."""
