@@ -17,7 +17,8 @@ from daemon.filing.filer import Status
 from daemon.filing.outcome import Outcome
 from daemon.housekeeping import Housekeeping
 from daemon.learning.lessons import Lessons
-from daemon.monitoring.messages import describe_change, fields, line, shown
+from daemon.monitoring.announcements import announce_rules
+from daemon.monitoring.messages import describe_change, fields, left, line, shown
 from daemon.monitoring.monitor import Monitor
 from daemon.monitoring.retries import Retries
 from daemon.pipeline import ModelFailed, Pipeline
@@ -160,6 +161,7 @@ class WorkLoop:
         taken = self._configuration.refresh(self._pipeline, self._reloader)
         with speaking_for_itself():  # a client is only told of the settings
             self._monitor.adopt(self._configuration.settings, taken)
+            announce_rules(self._configuration.settings.class_rules, self._pipeline.classifier.classes)
             if self._corrections is not None:
                 self._corrections.adopt(self._configuration.settings)
             if self._lessons is not None:
@@ -223,6 +225,9 @@ class WorkLoop:
                     threshold=self._pipeline.threshold,
                 )
             )
+            rules = self._configuration.settings.class_rules
+            if rules.unknown(newer.classes) != rules.unknown(before.classes):
+                announce_rules(rules, newer.classes)
             self._monitor.took_over(newer)
             if self._corrections is not None:
                 self._corrections.use(newer.classes)
@@ -236,7 +241,9 @@ class WorkLoop:
                 self._watcher.again(path, self._retries.delay(path))
             case Status.CHANGED | Status.STOPPED:
                 self._watcher.again(path, 0.0)
-            case Status.FILED | Status.PLANNED | Status.GONE | Status.ALREADY | Status.HELD | Status.REFUSED:
+            case Status.FILED | Status.PLANNED | Status.GONE | Status.ALREADY | Status.HELD:
+                self._watcher.done(path)
+            case Status.REFUSED | Status.LEFT:
                 self._watcher.done(path)
             case Status.UNDONE:
                 raise AssertionError("an image that is filed is not undone")
@@ -253,6 +260,8 @@ class WorkLoop:
                 log.log(level, "{}", line(outcome))
             case Status.REFUSED:
                 log.warning(tr("{name} stays where it is: {detail}", name=shown(path.name), detail=outcome.detail))
+            case Status.LEFT:
+                log.info("{}", left(outcome))
             case Status.RETRY:
                 self._retries.failed(path, outcome.detail or tr("The image cannot be filed now."))
             case _:

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from daemon.config import Settings
+from daemon.config.class_rules import ClassRules
 from daemon.decoding.decoder import Decoded, Task
 from daemon.decoding.pool import DecoderPool, Limits
 from daemon.files.roots import Roots
@@ -50,7 +51,10 @@ Decide = Callable[[Decoded, Prediction | None], Decision | None]
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """Settings of the pipeline. ``threshold`` None: the checkpoint's own, or else the usual one."""
+    """Settings of the pipeline. ``threshold`` None: the checkpoint's own, or else the usual one.
+
+    ``rules``: those of classes; None: there are none, and the filer keeps its own.
+    """
 
     threshold: float | None
     others_dir: str
@@ -59,6 +63,7 @@ class Policy:
     max_pixels: int
     max_bytes: int
     limits: Limits = field(default_factory=Limits)
+    rules: ClassRules | None = None
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Policy:
@@ -71,6 +76,7 @@ class Policy:
             max_pixels=settings.max_megapixels * 1_000_000,
             max_bytes=settings.max_file_mb << 20,
             limits=Limits(memory=settings.decode_memory_mb << 20, seconds=settings.decode_seconds),
+            rules=settings.class_rules,
         )
 
 
@@ -126,7 +132,7 @@ class Pipeline:
         self._threads = threads
         self._roots = roots or Roots()
         self._decide = decide or self._decide_by_rule
-        self._known_rule: tuple[float | None, Metadata, Rule] | None = None
+        self._known_rule: tuple[Policy, Metadata, Rule] | None = None
         self._on_slow_decoded: Callable[[], None] | None = None
         # So that a core which is done with its part of a batch can start on the next batch.
         self._model = ThreadPoolExecutor(_BATCHES_AT_ONCE, thread_name_prefix="model")
@@ -146,19 +152,21 @@ class Pipeline:
         """Decide by another policy, from the next call of `process` on."""
         self._policy = policy
         self.decoders.adopt(policy.limits)
+        if policy.rules is not None:
+            self._filer.adopt(policy.rules)
 
     @property
     def threshold(self) -> Threshold:
         """Threshold in force, from the policy and the classifier in use."""
-        return in_force(self._policy.threshold, self.classifier.metadata)
+        return in_force(self._policy.threshold, self.classifier.metadata, self._policy.rules)
 
     @property
     def _rule(self) -> Rule:
         """Rule of the threshold in force; made once for each, which takes time where there are many classes."""
-        chosen, metadata = self._policy.threshold, self.classifier.metadata
+        policy, metadata = self._policy, self.classifier.metadata
         known = self._known_rule
-        if known is None or known[0] != chosen or known[1] is not metadata:
-            known = self._known_rule = (chosen, metadata, self.threshold.rule)
+        if known is None or known[0] is not policy or known[1] is not metadata:
+            known = self._known_rule = (policy, metadata, self.threshold.rule)
         return known[2]
 
     def leave_slow(self, on_decoded: Callable[[], None]) -> None:
@@ -368,6 +376,7 @@ def _outcome(decoded: Decoded, result: FilingResult) -> Outcome:
         fate=decision.fate,
         folder=decision.folder,
         inside=result.inside,
+        elsewhere=result.elsewhere,
         destination=result.destination,
         reason=unreadable.reason if unreadable else None,
         detail=result.error or decision.detail,

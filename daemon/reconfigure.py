@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 from loguru import logger
 
-from daemon.config import Settings
+from daemon.config import RULES_KEY, Settings
 from daemon.monitoring.logs import start_logging
 from daemon.pipeline import Pipeline, Policy
 from daemon.reloading.loader import CheckpointOptions, check_names
@@ -17,7 +17,7 @@ from models.text.language import reason, tr
 
 _LIMITS = ("max_megapixels", "max_file_mb", "decode_memory_mb", "decode_seconds")
 #: What `Policy.from_settings` takes.
-_POLICY = ("threshold", "others_dir", "quarantine_dir", "batch_size", *_LIMITS)
+_POLICY = ("threshold", "others_dir", "quarantine_dir", "batch_size", "rules", *_LIMITS)
 _LOGGING = ("log_level", "log_json")
 _MODEL = ("checkpoint", "precision", "probation_images", "others_dir", "quarantine_dir")
 
@@ -35,11 +35,17 @@ class Reread(NamedTuple):
     error: str | None = None
 
 
+def names_of(keys: Collection[str]) -> list[str]:
+    """Name settings as people write them."""
+    return sorted(RULES_KEY if key == "rules" else key for key in keys)
+
+
 class Configuration:
     """Settings in use, and how to read them again."""
 
     def __init__(self, settings: Settings, reread: Callable[[], Settings]) -> None:
         self.settings = settings
+        self._outputs = frozenset(settings.outputs)  # that are locked, and not watched
         #: What came of it the last time.
         self.reread = Reread()
         self._reread = reread
@@ -64,14 +70,22 @@ class Configuration:
             return frozenset()
         changed = {key for key in Settings.model_fields if getattr(new, key) != getattr(self.settings, key)}
         taken = changed & TAKEN_OVER
+        if added := [output for output in new.class_rules.outputs[1:] if output not in self._outputs]:
+            taken -= {"rules"}
+            logger.warning(
+                tr(
+                    "the rules of classes stay as they are: {output} is another output, which needs a restart",
+                    output=added[0],
+                )
+            )
         self.settings = self.settings.model_copy(update={key: getattr(new, key) for key in taken})
         if taken:
-            logger.info(tr("took over new settings: {names}", names=", ".join(sorted(taken))))
-        if others := sorted(changed - taken):
+            logger.info(tr("took over new settings: {names}", names=", ".join(names_of(taken))))
+        if others := names_of(changed - taken):
             logger.warning(tr("these new settings need a restart: {names}", names=", ".join(others)))
         if not changed:
             logger.info(tr("the settings were read again: nothing has changed"))
-        self.reread = Reread(frozenset(taken), frozenset(others))
+        self.reread = Reread(frozenset(names_of(taken)), frozenset(others))
         return frozenset(taken)
 
     def _check(self, new: Settings, classes: Sequence[str]) -> None:

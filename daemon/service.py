@@ -23,7 +23,8 @@ from daemon.files.answers import SHORT_LIMIT, answers
 from daemon.files.class_mounts import ClassMounts
 from daemon.files.inbox_mark import InboxMark
 from daemon.files.locks import FolderBusy
-from daemon.files.output_mark import OutputAway, OutputMark
+from daemon.files.output_mark import OutputAway
+from daemon.files.output_marks import OutputMarks
 from daemon.files.roots import Roots
 from daemon.filing.filer import Filer
 from daemon.filing.folder_layout import FolderLayout
@@ -88,19 +89,23 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
             _make(inbox, "watch", dry_run=dry_run)
     state = state_folder(settings.state_dir)
     path = journal_path(state, settings.output)
-    output_mark = None if dry_run else OutputMark(settings.output, path.parent)
-    if output_mark is None or output_mark.why_away() is None:
+    outputs = settings.outputs
+    output_marks = None if dry_run else OutputMarks(outputs, path.parent)
+    if output_marks is None or output_marks.why_away() is None:
         _make(settings.output, "output", dry_run=dry_run)
+    for output in outputs[1:]:
+        if output_marks is None or output not in output_marks.away():
+            _make(output, tr("output of a class"), dry_run=dry_run)
     with ExitStack() as closing:
         notifier = Notifier.from_environment()
         closing.callback(notifier.close)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # until there is a loop to stop
         inbox_marks = [] if dry_run else [InboxMark(inbox.absolute(), state) for inbox in settings.watch]
-        if output_mark is not None:
-            closing.callback(output_mark.release)
+        if output_marks is not None:
+            closing.callback(output_marks.release)
             closing.callback(_release, inbox_marks)
             _lock_or_wait(
-                lambda: closing.enter_context(_lock_folders(state, settings, output_mark, inbox_marks)),
+                lambda: closing.enter_context(_lock_folders(state, settings, output_marks, inbox_marks)),
                 notifier,
                 once=once,
             )
@@ -108,7 +113,7 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
         journal = open_journal(path, dry_run=dry_run)
         closing.callback(journal.close)
         _prepare(journal, notifier)
-        held = HeldImages(journal, settings.output, settings.watch)
+        held = HeldImages(journal, settings.output, settings.watch, others=outputs[1:])
         skipped_by_inbox: dict[str, Skipped] = {}  # by the last whole walk of each inbox
         surveyed = (lambda skipped: skipped_by_inbox.update({skipped.folder: skipped})) if once else SkippedReporter()
         watcher = _watcher(settings, surveyed, inbox_marks, held, once=once)
@@ -119,21 +124,21 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
         reloader = Reloader.from_settings(settings, WeightsStore(settings.cache_dir), None if dry_run else journal)
         closing.callback(reloader.close)
         classifier = reloader.first(path)
-        roots = Roots([*settings.watch, settings.output])
+        roots = Roots([*settings.watch, *outputs], why_closed=None if output_marks is None else output_marks.why_closed)
         filer = Filer(
             settings.output,
-            action=settings.action,
             journal=journal,
             dry_run=dry_run,
             roots=roots,
-            mark=output_mark,
+            mark=output_marks,
             class_mounts=None if dry_run else ClassMounts(path.parent),
             held=held,
             layout=FolderLayout(settings.layout, settings.watch),
+            rules=settings.class_rules,
         )
         if not dry_run:
             _recover(filer, notifier)
-        strays = None if output_mark is None else _strays(settings, journal, output_mark)
+        strays = None if output_marks is None else _strays(settings, journal, output_marks)
         if once and strays is not None:
             _clear_strays(strays, notifier)
         pipeline = Pipeline(classifier, filer, policy, threads=threads, decoders=decoders, roots=roots)
@@ -153,7 +158,7 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
             status=None if dry_run else StatusFile(status_path(state, settings.output)),
             metrics=None if dry_run else metrics_file(settings),
             hook=None if dry_run else hook_of(settings),
-            output_away=(lambda: None) if output_mark is None else output_mark.why_away,
+            output_away=(lambda: None) if output_marks is None else output_marks.why_away,
             keeps_metrics=once,
             progress=Progress(shows_bar=bar_fits(as_json=False, log_json=settings.log_json)),
         )
@@ -163,7 +168,7 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
         housekeeping = None if dry_run else Housekeeping.from_settings(settings, journal, held, strays)
         configuration = Configuration(settings, reread)
         control = None
-        if output_mark is not None and not once:
+        if output_marks is not None and not once:
 
             def desk() -> Desk:
                 return Desk(
@@ -179,7 +184,7 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
                 settings.output,
                 watcher,
                 monitor,
-                output_mark,
+                output_marks,
                 operations_at(desk),
                 None if lessons is None else lessons.ask,
             )
@@ -217,18 +222,20 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
 
 
 def _lock_folders(
-    state: Path, settings: Settings, output_mark: OutputMark, inbox_marks: Sequence[InboxMark]
+    state: Path, settings: Settings, output_marks: OutputMarks, inbox_marks: Sequence[InboxMark]
 ) -> ExitStack:
     """Lock the folders. Raises `FolderBusy`; where the output is away, that is logged, and filing is paused."""
-    with lock(state, dict.fromkeys([*settings.watch, settings.output])) as held:
+    with lock(state, dict.fromkeys([*settings.watch, *settings.outputs])) as held:
         for inbox_mark in inbox_marks:
             with logged_if_late(inbox_mark.inbox):
                 inbox_mark.take()
         try:
-            with output_mark.at_work():
-                pass
+            with output_marks.at_work():
+                output_marks.require_free()
         except OutputAway as error:
             logger.error(tr("filing is paused: {error}", error=error))
+        for why in output_marks.away().values():
+            logger.error(tr("images of a class with an output of its own wait in the inbox: {why}", why=why))
         return held.pop_all()
 
 
@@ -309,13 +316,14 @@ def _recover(filer: Filer, notifier: Notifier) -> None:
         logger.warning(tr("recovered from an interrupted run; its interrupted filings: {outcome}", outcome=outcome))
 
 
-def _strays(settings: Settings, journal: Journal, output_mark: OutputMark) -> StrayNames:
+def _strays(settings: Settings, journal: Journal, output_marks: OutputMarks) -> StrayNames:
     return StrayNames(
         settings.watch,
         settings.output,
         journal,
         recursive=watches_inside(settings),
-        is_away=lambda: output_mark.why_away() is not None,
+        is_away=lambda: output_marks.why_away() is not None or bool(output_marks.away()),
+        others=settings.outputs[1:],
     )
 
 
@@ -337,7 +345,7 @@ def _watcher(
     quiet = settings.quiet_after_close_seconds
     return InboxWatcher(
         settings.watch,
-        exclude=[settings.output],
+        exclude=settings.outputs,
         settle_seconds=settings.settle_seconds,
         writer_patience_seconds=settings.writer_patience_seconds,
         quiet_after_close={str(inbox): seconds for inbox, seconds in quiet.items()}

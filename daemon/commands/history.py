@@ -25,6 +25,7 @@ _DESCRIPTIONS = {
     State.COPIED: mark("not finished: {filing}"),
     State.UNDONE: mark("undone: {filing}"),
     State.REFUSED: mark("left where it is: {filing}"),
+    State.LEFT: mark("left where it is: {filing}"),
     State.ORPHAN: mark("lost track of: {filing}"),
 }
 #: What a person said of an image who brought it to where it lies now.

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from daemon.config import Settings
+from daemon.config import OPTIONS, Settings
 from models.text.completion import offer
 from models.text.language import tr
 
@@ -18,7 +18,7 @@ from models.text.language import tr
 _EVERYWHERE = frozenset({"language"})
 
 
-def add_settings(parser: argparse.ArgumentParser, only: Collection[str] = Settings.model_fields) -> None:
+def add_settings(parser: argparse.ArgumentParser, only: Collection[str] = OPTIONS) -> None:
     """Add settings as options, all or ``only`` some. Only what is given appears among the parsed ones: see `given`."""
     for name, field in Settings.model_fields.items():
         if name in only and name not in _EVERYWHERE:

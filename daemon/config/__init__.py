@@ -2,6 +2,16 @@
 
 from daemon.config.checking import check_output, check_together
 from daemon.config.loading import load, used_file
-from daemon.config.settings import PREFIX, Settings, watches_inside
+from daemon.config.settings import OPTIONS, PREFIX, RULES_KEY, Settings, watches_inside
 
-__all__ = ["PREFIX", "Settings", "check_output", "check_together", "load", "used_file", "watches_inside"]
+__all__ = [
+    "OPTIONS",
+    "PREFIX",
+    "RULES_KEY",
+    "Settings",
+    "check_output",
+    "check_together",
+    "load",
+    "used_file",
+    "watches_inside",
+]

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from daemon.config.settings import EMPTY, EMPTY_ENTRY, OF_WINDOWS, PREFIX, Settings
+from daemon.config.class_rules import ClassRule
+from daemon.config.settings import OPTIONS, PREFIX, RULES_KEY, Settings
+from daemon.config.values import EMPTY, EMPTY_ENTRY, OF_WINDOWS
 from models.errors import UserError
 from models.text.language import mark, tr
 from models.text.spelling import closest
@@ -64,7 +66,9 @@ def _read_file(file: Path) -> dict[str, Any]:
                 error=_of_toml(str(error)),
             )
         ) from error
-    return content
+    if "rules" in content:
+        raise UserError(_not_a_setting(tr("{key} in {file}", key="rules", file=file), "rules"))
+    return {"rules" if key == RULES_KEY else key: value for key, value in content.items()}
 
 
 def _of_toml(complaint: str) -> str:
@@ -83,7 +87,7 @@ def _environment() -> dict[str, str]:
     """Our variables by key. An unknown one is most likely misspelled, so it is an error."""
     ours = {name.removeprefix(PREFIX).lower(): name for name in os.environ if name.upper().startswith(PREFIX)}
     for key, name in ours.items():
-        if key not in Settings.model_fields:
+        if key not in OPTIONS:
             raise UserError(_not_a_setting(tr("the environment variable {name}", name=name), key))
     return ours
 
@@ -91,6 +95,8 @@ def _environment() -> dict[str, str]:
 def _sentence(error: ValidationError, flags: Mapping[str, object], environment: Mapping[str, str], file: Path) -> str:
     first = error.errors()[0]
     key = str(first["loc"][0]) if first["loc"] else ""
+    if key == "rules":
+        return _sentence_of_rule(first, file)
     if key in flags:
         place = f"--{key.replace('_', '-')}"
     elif key in environment:
@@ -99,25 +105,56 @@ def _sentence(error: ValidationError, flags: Mapping[str, object], environment: 
         place = tr("{key} in {file}", key=key, file=file)
     if first["type"] == "extra_forbidden":
         return _not_a_setting(place, key)
+    return _complaint(place, first, _choices(Settings, key), _REQUIREMENTS.get(key))
+
+
+def _sentence_of_rule(first: ErrorDetails, file: Path) -> str:
+    """Word what is wrong with the rule of a class, or with all of them."""
+    path = [RULES_KEY, *map(str, first["loc"][1:3])]
+    place = tr("{key} in {file}", key=".".join([path[0], *(f'"{name}"' for name in path[1:2]), *path[2:]]), file=file)
+    if len(path) < 3:
+        example = f'[{RULES_KEY}."receipt"]'
+        if first["type"] == "value_error":
+            return _complaint(place, first, [], None)
+        return tr("{place} is no table: rules of a class are written below {example}", place=place, example=example)
+    if first["type"] == "extra_forbidden":
+        near = closest(path[2], ClassRule.model_fields)
+        keys = ", ".join(ClassRule.model_fields)
+        if near:
+            return tr(
+                "{place} is nothing that a rule says (did you mean {near}?): it may say {keys}",
+                place=place,
+                near=near,
+                keys=keys,
+            )
+        return tr("{place} is nothing that a rule says: it may say {keys}", place=place, keys=keys)
+    requirement = mark('give a number from 0 to 1, or a share such as "70%"') if path[2] == "threshold" else None
+    return _complaint(place, first, _choices(ClassRule, path[2]), requirement)
+
+
+def _complaint(place: str, first: ErrorDetails, choices: Sequence[str], requirement: str | None) -> str:
+    """Say what is wrong with a value, and what it should be."""
     if first["type"] == EMPTY.type:
         return tr("{place} is empty: name a folder", place=place)
     if first["type"] == EMPTY_ENTRY.type:
         return tr("{place} has an entry that is empty: name a folder", place=place)
     value = str(first["input"]).lower() if isinstance(first["input"], bool) else repr(first["input"])
-    near = closest(str(first["input"]), _choices(key)) if first["type"] == "literal_error" else None
-    values = {"place": place, "value": value, "requirement": _requirement(key, first)}
+    near = closest(str(first["input"]), choices) if first["type"] == "literal_error" else None
+    values = {"place": place, "value": value, "requirement": _requirement(first, choices, requirement)}
     if near:
         return tr("{place} is {value}, which is not valid (did you mean {near}?): {requirement}", near=near, **values)
     return tr("{place} is {value}, which is not valid: {requirement}", **values)
 
 
-def _choices(key: str) -> list[str]:
+def _choices(model: type[BaseModel], key: str) -> list[str]:
     """Return the values of a setting that is one of a few words."""
-    return [str(choice) for choice in get_args(Settings.model_fields[key].annotation)]
+    field = model.model_fields.get(key)
+    alternatives = [] if field is None else [field.annotation, *get_args(field.annotation)]
+    return [str(choice) for one in alternatives if get_origin(one) is Literal for choice in get_args(one)]
 
 
 def _not_a_setting(place: str, key: str) -> str:
-    near = closest(key, Settings.model_fields)
+    near = closest(key, OPTIONS)
     if near:
         return tr(
             "{place} is not a setting (did you mean {near}?): python -m daemon --help names them all",
@@ -150,14 +187,14 @@ _OF_PYDANTIC = {
 }
 
 
-def _requirement(key: str, complaint: ErrorDetails) -> str:
+def _requirement(complaint: ErrorDetails, choices: Sequence[str], requirement: str | None) -> str:
     kind, message = complaint["type"], complaint["msg"]
     if kind == OF_WINDOWS.type:
         return tr("it is a Windows path: give the folder's path on this machine")
-    if key in _REQUIREMENTS:
-        return tr(_REQUIREMENTS[key])
+    if requirement is not None:
+        return tr(requirement)
     if kind == "literal_error":
-        return tr("give one of {choices}", choices=", ".join(_choices(key)))
+        return tr("give one of {choices}", choices=", ".join(choices))
     if kind in _OF_PYDANTIC:
         return tr(_OF_PYDANTIC[kind], **complaint.get("ctx", {}))
     return message.removeprefix("Value error, ").removeprefix("Input ")

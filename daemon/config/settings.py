@@ -8,25 +8,33 @@ where the pipeline goes by it, `daemon.pipeline.Policy` a field; where `sort` ha
 from __future__ import annotations
 
 import os
-import re
-import shlex
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
-from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from daemon.config.addresses import check_address
-from daemon.files.layout import FLAT, Layout
+from daemon.config.class_rules import ClassRule, ClassRules, FilingRule, by_class
+from daemon.config.values import (
+    EMPTY,
+    EMPTY_ENTRY,
+    as_share,
+    as_words,
+    at_home,
+    check_layout,
+    is_empty,
+    one_name,
+    refuse_empty,
+    refuse_windows,
+)
+from daemon.files.layout import FLAT
 from models.allowed import split_names
 from models.deciding.class_names import check_class_name
 from models.errors import CheckpointError
 from models.files.leftovers import is_leftover
 from models.inference.devices import Device, Precision
 from models.text.language import mark, tr
-from models.text.shares import read_share
 
 PREFIX = "IMAGESORTD_"
 
@@ -152,6 +160,29 @@ class Settings(BaseSettings):
         "INFO", mark("DEBUG, INFO, WARNING or ERROR"), metavar="LEVEL"
     )
     log_json: bool = setting(False, mark("one JSON object per line"))
+    rules: Annotated[dict[str, ClassRule], NoDecode] = setting({}, mark("what is done differently for a class"))
+
+    @property
+    def class_rules(self) -> ClassRules:
+        """Return what is done with the images of each class; who asks for many of them keeps it."""
+        usual = FilingRule(
+            output=self.output,
+            action=self.action,
+            layout=self.layout,
+            threshold=None,
+            on_filed=tuple(self.on_filed),
+        )
+        return ClassRules(usual, self.rules)
+
+    @property
+    def outputs(self) -> list[Path]:
+        """The folders of class folders: ``output``, and those of the rules of classes."""
+        return self.class_rules.outputs
+
+    @field_validator("rules", mode="before")
+    @classmethod
+    def _by_class(cls, value: object) -> object:
+        return by_class(value)
 
     @field_validator("*", mode="before")
     @classmethod
@@ -164,26 +195,18 @@ class Settings(BaseSettings):
     @field_validator("threshold", mode="before")
     @classmethod
     def _share(cls, value: object) -> object:
-        """``70%`` and ``7/10`` are 0.7; what is no share is left as it is, for the complaint about it."""
-        with suppress(ValueError):
-            if isinstance(value, str) and 0 <= (share := read_share(value)) <= 1:
-                return share
-        return value
+        return as_share(value)
 
     @field_validator("watch", "output", "checkpoint", "cache_dir", "state_dir", "metrics_file", mode="before")
     @classmethod
     def _no_drive(cls, value: object) -> object:
-        r"""``D:\photos`` would be a folder of that name here, in the one that the daemon happens to be started in."""
-        paths = value if isinstance(value, list) else [value]
-        if any(isinstance(path, str) and _DRIVE.match(path) for path in paths):
-            raise OF_WINDOWS
-        return value
+        return refuse_windows(value)
 
     @field_validator("watch", mode="before")
     @classmethod
     def _several(cls, value: object) -> object:
         folders = value.split(os.pathsep) if isinstance(value, str) else value
-        if isinstance(folders, list) and any(_is_empty(folder) for folder in folders):
+        if isinstance(folders, list) and any(is_empty(folder) for folder in folders):
             raise EMPTY if len(folders) == 1 else EMPTY_ENTRY
         return folders
 
@@ -200,14 +223,12 @@ class Settings(BaseSettings):
     @field_validator("quiet_after_close_seconds")
     @classmethod
     def _by_their_one_name(cls, value: float | str | dict[Path, float]) -> float | str | dict[Path, float]:
-        return {_one_name(inbox): seconds for inbox, seconds in value.items()} if isinstance(value, dict) else value
+        return {one_name(inbox): seconds for inbox, seconds in value.items()} if isinstance(value, dict) else value
 
     @field_validator("output", "checkpoint", mode="before")
     @classmethod
     def _somewhere(cls, value: object) -> object:
-        if _is_empty(value):
-            raise EMPTY
-        return value
+        return refuse_empty(value)
 
     @field_validator("plugins", mode="before")
     @classmethod
@@ -217,24 +238,21 @@ class Settings(BaseSettings):
     @field_validator("on_filed", mode="before")
     @classmethod
     def _words(cls, value: object) -> object:
-        try:
-            return shlex.split(value) if isinstance(value, str) else value
-        except ValueError as error:
-            raise ValueError(tr(_SHLEX_ERRORS.get(str(error), str(error)))) from error
+        return as_words(value)
 
     @field_validator("watch", "output")
     @classmethod
     def _resolved(cls, value: Path | list[Path]) -> Path | list[Path]:
         """Resolve folders, so that two spellings of one folder are equal."""
         if isinstance(value, list):
-            return list(dict.fromkeys(map(_one_name, value)))
-        return _one_name(value)
+            return list(dict.fromkeys(map(one_name, value)))
+        return one_name(value)
 
     @field_validator("checkpoint", "cache_dir", "state_dir", "metrics_file")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         """With its links: one in ``checkpoint`` may be what publishes another checkpoint."""
-        return None if value is None else _at_home(value).absolute()
+        return None if value is None else at_home(value).absolute()
 
     @field_validator("cache_dir", "state_dir", "metrics_file", mode="before")
     @classmethod
@@ -267,8 +285,7 @@ class Settings(BaseSettings):
     @field_validator("layout")
     @classmethod
     def _layout(cls, template: str) -> str:
-        Layout(template)
-        return template
+        return check_layout(template)
 
     @classmethod
     def settings_customise_sources(
@@ -288,33 +305,12 @@ _NUMBERS = frozenset(key for key, field in Settings.model_fields.items() if fiel
     "threshold",
     "quiet_after_close_seconds",
 }
-#: Errors of shlex about a command, to be translated.
-_SHLEX_ERRORS = {
-    "No closing quotation": mark("No closing quotation"),
-    "No escaped character": mark("No escaped character"),
-}
-#: What a path of Windows begins with; in TOML the backslash may have made a control character of the next letter.
-_DRIVE = re.compile(r"[A-Za-z]:[\\/\x00-\x1f]")
-OF_WINDOWS = PydanticCustomError("of_windows", "a path of Windows")
-#: An empty path would mean the folder that the daemon happens to be started in.
-EMPTY = PydanticCustomError("empty_folder", "an empty path")
-EMPTY_ENTRY = PydanticCustomError("empty_entry", "an empty path among others")
 
 
-def _is_empty(path: object) -> bool:
-    return isinstance(path, str) and not path.strip()
-
-
-def _one_name(path: Path) -> Path:
-    """``path`` without links and ``..``; what does not exist yet keeps its name."""
-    return Path(os.path.realpath(_at_home(path)))
-
-
-def _at_home(path: Path) -> Path:
-    try:
-        return path.expanduser()
-    except RuntimeError as error:
-        raise ValueError(tr("there is no such home folder")) from error
+#: What the tables of rules are called in config.toml: ``[class."receipt"]``. They are given nowhere else.
+RULES_KEY = "class"
+#: The settings that the command line and the environment have, too.
+OPTIONS = tuple(key for key in Settings.model_fields if key != "rules")
 
 
 def watches_inside(settings: Settings) -> bool:

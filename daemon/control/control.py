@@ -17,6 +17,7 @@ from daemon.control.protocol import LEFT, Refused
 from daemon.control.server import ControlServer
 from daemon.control.turns import Turns
 from daemon.files.output_mark import OutputAway, OutputMark
+from daemon.files.output_marks import OutputMarks
 from daemon.monitoring.monitor import Monitor
 from daemon.monitoring.stall_watch import find_stall
 from daemon.operations.desk import Operation
@@ -36,7 +37,7 @@ class Control:
         output: Path,
         watcher: InboxWatcher,
         monitor: Monitor,
-        output_mark: OutputMark,
+        output_mark: OutputMark | OutputMarks,
         operations: Mapping[str, Begin],
         learn: Callable[[Call], None] | None = None,
     ) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from loguru import logger
 
+from daemon.files.output_marks import memory_of
 from daemon.files.renaming import close
 from daemon.files.roots import step_into
 from models.files.atomic import atomic_file
@@ -26,8 +27,13 @@ class ClassMounts:
     """Class mounts of one output, as one daemon saw them; ``memory`` is the folder of its journal."""
 
     def __init__(self, memory: Path) -> None:
+        self._folder = memory
         self._memory = memory / REMEMBERED
         self._known = self._read()
+
+    def of(self, output: Path, main: Path) -> ClassMounts:
+        """Return the class mounts of another output, where these are those of the ``main`` one."""
+        return ClassMounts(memory_of(output, main, self._folder))
 
     def step_into(self, outer: int, path: str) -> int:
         """Open a folder in an open one, as `roots.step_into` does, and make it where it is missing and no mount.

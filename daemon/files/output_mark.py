@@ -72,10 +72,9 @@ class OutputMark:
         self._seen = None if status is None else (status.st_dev, status.st_ino)
         return None
 
-    @property
-    def device(self) -> int | None:
-        """File system that the output is on, inside `at_work`; None where it has no mark."""
-        return None if self._descriptor is None else os.fstat(self._descriptor).st_dev
+    def device_of(self, output: Path) -> int | None:
+        """Return the file system that the output is on, inside `at_work`; None where it has no mark, or is another."""
+        return None if self._descriptor is None or output != self._output else os.fstat(self._descriptor).st_dev
 
     @contextmanager
     def at_work(self, *, make: bool = True) -> Iterator[None]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
 from functools import lru_cache
 from pathlib import Path
@@ -40,7 +40,11 @@ class Roots:
     A folder inside another is no root: a user who may write into the outer one can replace it.
     """
 
-    def __init__(self, folders: Iterable[str | Path] = ()) -> None:
+    def __init__(
+        self, folders: Iterable[str | Path] = (), *, why_closed: Callable[[str], str | None] | None = None
+    ) -> None:
+        """``why_closed`` says why nothing may be opened at a path now, so that it counts as a device that is gone."""
+        self._why_closed = why_closed
         self.folders: list[str] = []
         for folder in sorted({os.path.abspath(folder) for folder in folders}, key=len):  # noqa: PTH100
             if not any(_rest(folder, root) for root in self.folders):
@@ -48,7 +52,7 @@ class Roots:
 
     def including(self, *folders: Path) -> Roots:
         """Make `Roots` with more folders."""
-        return Roots([*self.folders, *folders])
+        return Roots([*self.folders, *folders], why_closed=self._why_closed)
 
     def is_root(self, folder: str) -> bool:
         """Whether a folder is a root."""
@@ -61,11 +65,14 @@ class Roots:
     def open(self, path: str | Path, flags: int) -> int:
         """Open a file or folder. Raises OSError.
 
-        ELOOP: it is a symbolic link itself; ENOTDIR: a link or a file is in the place of a folder on the way to it.
+        ENODEV: it lies in an output that is not there now. ELOOP: it is a symbolic link itself; ENOTDIR: a link or a
+        file is in the place of a folder on the way to it.
         """
         path = str(path)
         if not path.startswith("/") or "/." in path or "//" in path:
             path = os.path.abspath(path)  # noqa: PTH100 - a link that ".." might have followed is refused anyway
+        if self._why_closed is not None and (why := self._why_closed(path)) is not None:
+            raise OSError(errno.ENODEV, why, path)
         root = self.root_of(path) or "/"
         rest = _rest(path, root)
         if not rest:

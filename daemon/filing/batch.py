@@ -1,4 +1,4 @@
-"""What the images of one batch share while they are filed: open folders, and the names that are given out."""
+"""What the images of one batch share: open folders, the names that they were given, and where each of them goes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from daemon.files.names import numbered
 from daemon.files.source import Identity
-from daemon.filing.folders import Folders
+from daemon.filing.folders import Folders, Output
 from daemon.filing.free_names import free_name, longest_name
 from daemon.filing.transfer import Transfer
 from models.files.markers import Kind
@@ -41,7 +41,8 @@ class Destination(NamedTuple):
 class Batch:
     """Open folders, names given out and files seen, which the decisions of one batch share.
 
-    ``inside``: where in its class folder the layout has an image.
+    ``taken`` is by the path of the folder. ``inside``: where in its class folder the layout has an image.
+    ``elsewhere``: the output that an image goes to, where that is not the main one.
     """
 
     folders: Folders
@@ -49,14 +50,16 @@ class Batch:
     make: bool
     identities: set[Identity] = field(default_factory=set)
     inside: dict[Transfer, str] = field(default_factory=dict)
-    _destinations: dict[str, Destination] = field(default_factory=dict)
+    elsewhere: dict[Transfer, Path] = field(default_factory=dict)
+    _destinations: dict[tuple[Path, str], Destination] = field(default_factory=dict)
 
-    def destination_folder(self, folder: str, kind: Kind, inside: str = "") -> Destination:
+    def destination_folder(self, output: Output, folder: str, kind: Kind, inside: str = "") -> Destination:
         """Open a folder to file into once for the batch, made if ``make``. Raises OSError."""
         place = f"{folder}/{inside}" if inside else folder
-        if place not in self._destinations:
-            descriptor = self.folders.class_folder(folder, make=self.make, kind=kind, inside=inside)
-            taken = self.taken.setdefault(place, set())
-            path = self.folders.path(place)
-            self._destinations[place] = Destination(descriptor, path, longest_name(descriptor), taken)
-        return self._destinations[place]
+        key = output.path, place
+        if key not in self._destinations:
+            descriptor = self.folders.class_folder(folder, make=self.make, kind=kind, inside=inside, output=output)
+            path = output.path / place
+            taken = self.taken.setdefault(str(path), set())
+            self._destinations[key] = Destination(descriptor, path, longest_name(descriptor), taken)
+        return self._destinations[key]

@@ -5,23 +5,25 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from loguru import logger
 
+from daemon.config.class_rules import ClassRules, FilingRule
 from daemon.files.class_mounts import ClassMounts
 from daemon.files.locks import FolderBusy
 from daemon.files.names import numbered
 from daemon.files.output_mark import OutputAway, OutputMark
+from daemon.files.output_marks import OutputMarks
 from daemon.files.renaming import FileAt
 from daemon.files.roots import Roots
-from daemon.files.source import Identity, Source, SourceChanged, SourceGone
+from daemon.files.source import Identity, SourceChanged, SourceGone
 from daemon.filing import transfer
 from daemon.filing.batch import Batch, Destination
+from daemon.filing.decisions import Decision, FilingResult
 from daemon.filing.folder_layout import FolderLayout
 from daemon.filing.folders import Folders, Output
 from daemon.filing.growth import remove_earlier_copy
@@ -31,13 +33,12 @@ from daemon.filing.quarantine_notes import write_reason
 from daemon.filing.recovery import recover
 from daemon.filing.renamed import name_of
 from daemon.filing.sidecars import Sidecars
-from daemon.filing.status import Status, sentence
+from daemon.filing.status import STAYING, Status, sentence, status_of_staying
 from daemon.filing.transfer import Transfer
 from daemon.journal.journal import Journal, JournalBusy
 from daemon.journal.labels import How, Label
 from daemon.journal.records import Filing, State
 from models.deciding.decision import Fate
-from models.files.markers import Kind
 from models.text.language import tr
 from models.text.printable import shown
 
@@ -51,56 +52,6 @@ MOST_PLANNED = 100_000
 _GROWTH_PERIOD = timedelta(days=1)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Decision:
-    """Destination of one image: ``folder`` is relative to the output, such as ``dog`` or ``quarantine/truncated``.
-
-    ``reason`` marks an unreadable image (a slug, with ``detail`` as the sentence for people); else it is None.
-    ``detail`` without ``reason`` says that an image is unknown, and how strange it is. ``fate`` is what
-    was decided of an image that was classified: a decision has either a fate or a reason. ``how``: it is a person's,
-    which is kept as a label; None: the model's. ``origin``: where an image was filed from that lies in the output.
-    """
-
-    source: Source
-    folder: str
-    fate: Fate | None = None
-    label: str | None = None
-    confidence: float | None = None
-    model_digest: str | None = None
-    reason: str | None = None
-    detail: str | None = None
-    how: How | None = None
-    origin: Path | None = None
-
-    def __post_init__(self) -> None:
-        assert (self.fate is None) != (self.reason is None), "either a fate or a reason"
-
-    @property
-    def kind(self) -> Kind:
-        """Say what its folder is for."""
-        if self.reason is not None:
-            return "quarantine"
-        return "class" if self.fate is not None and self.fate.is_filed else "others"
-
-
-class FilingResult(NamedTuple):
-    """What became of one decision; ``row`` is its row of the journal, ``error`` a sentence why it is tried again.
-
-    ``inside``: the folder below that of the class, where the layout has one.
-    """
-
-    decision: Decision
-    status: Status
-    row: Filing
-    error: str | None = None
-    inside: str = ""
-
-    @property
-    def destination(self) -> Path | None:
-        """Return where the image is now, or would be after a dry run."""
-        return self.row.destination if self.status in (Status.FILED, Status.PLANNED) else None
-
-
 class Filer:
     """Files images into the folders under ``output``.
 
@@ -108,7 +59,8 @@ class Filer:
     them there and remember in the journal which ones are filed. Without a journal the memory ends with this object,
     and a crash may leave a ``.part`` file. A dry run changes nothing anywhere. ``skip_equal``: an image is not
     copied if the folder held an identical file under its name (or name_2, ...) before this object wrote there, and the
-    markers of folders are touched, so that a daemon does not take its images for a person's.
+    markers of folders are touched, so that a daemon does not take its images for a person's. ``rules`` of classes may
+    say otherwise: another output, another layout or action; an image that is left is only noted in the journal.
     ``roots``: the inboxes; of an image elsewhere no component of the path may be a symbolic link.
     """
 
@@ -121,23 +73,24 @@ class Filer:
         dry_run: bool = False,
         skip_equal: bool = False,
         roots: Roots | None = None,
-        mark: OutputMark | None = None,
+        mark: OutputMark | OutputMarks | None = None,
         class_mounts: ClassMounts | None = None,
         held: HeldImages | None = None,
         sidecars: Sidecars | None = None,
         layout: FolderLayout | None = None,
+        rules: ClassRules | None = None,
         run: str = "",
     ) -> None:
         """``mark`` of the output: checked for each batch that it is the right folder and no other daemon files there.
 
         ``class_mounts``: which class folders are drives of their own. ``held``: images that are not filed.
-        ``sidecars``: what sends sidecars after images. ``layout``: of the class folders; None: flat. ``run``: the
-        name of the run that the rows are of, if it is not
-        the journal's.
+        ``sidecars``: what sends sidecars after images. ``layout``: of the class folders; None: flat. ``rules`` of
+        classes; None: ``action`` and ``layout`` hold for all. ``run``: the name of the run that the rows are of, if it
+        is not the journal's.
         """
         self._output = Output(output, roots, class_mounts)
+        self._others: dict[Path, Output] = {}  # by the rules of classes
         self._mark = mark
-        self._action = action
         self._journal = Journal(None) if journal is None else journal
         self._held = held
         self.run = run
@@ -149,12 +102,19 @@ class Filer:
         self._interrupted: set[tuple[int, int, int]] | None = set()
         self._sidecars = sidecars or Sidecars(held)
         self._layout = layout or FolderLayout()
+        template = self._layout.layout.template
+        self.adopt(rules or ClassRules(FilingRule(output=self._output.path, action=action, layout=template)))
+
+    def adopt(self, rules: ClassRules) -> None:
+        """File by other rules of classes from now on."""
+        self._rules = rules
+        self._keeps_originals = rules.keeps_originals
 
     def known_result(self, path: Path, identity: Identity) -> Status | None:
         """Return HELD or ALREADY where ``file`` is sure to answer so: then nothing need be read. Raises JournalBusy."""
         if self._held is not None and self._held.holds(path, identity):
             return Status.HELD
-        is_filed = self._action != "move" and self._journal.filed_before(identity, path, None)
+        is_filed = self._keeps_originals and self._journal.filed_before(identity, path, None, or_left=True)
         return Status.ALREADY if is_filed else None
 
     def file(self, decisions: Sequence[Decision]) -> list[FilingResult]:
@@ -169,12 +129,31 @@ class Filer:
                 for decision, row in zip(decisions, rows, strict=True)
             ]
 
+    def _stay_on_its_device(self, output: Output) -> None:
+        if self._mark is not None and (device := self._mark.device_of(output.path)) is not None:
+            output.stay_on(device)
+
+    def _output_of(self, rule: FilingRule) -> Output:
+        if rule.output == self._rules.usual.output:
+            return self._output
+        if rule.output not in self._others:
+            main = self._output
+            mounts = None if main.class_mounts is None else main.class_mounts.of(rule.output, main.path)
+            output = self._others[rule.output] = Output(rule.output, main.roots, mounts)
+            self._stay_on_its_device(output)
+        return self._others[rule.output]
+
+    def _rule_of(self, decision: Decision) -> FilingRule:
+        if decision.kind != "class" or decision.label is None:
+            return self._rules.usual
+        return self._rules.rule_for(decision.label)
+
     def _at_work(self) -> AbstractContextManager[None]:
         return nullcontext() if self._mark is None else self._mark.at_work()
 
     def _file(self, decisions: Sequence[Decision]) -> list[FilingResult]:
-        if self._mark is not None and (device := self._mark.device) is not None:
-            self._output.stay_on(device)
+        for output in (self._output, *self._others.values()):
+            self._stay_on_its_device(output)
         self._recover_interrupted()
         now = datetime.now(UTC)
         transfers = [Transfer(decision.source.path.name, self._row(decision, now)) for decision in decisions]
@@ -193,10 +172,7 @@ class Filer:
             if self._skip_equal:
                 self._own_copies.update(image.row.destination for image in filed)
             self._sidecars.follow(filed, self._journal)
-        return [
-            _filed(decision, image, batch.inside.get(image, ""))
-            for decision, image in zip(decisions, transfers, strict=True)
-        ]
+        return [_filed(decision, image, batch) for decision, image in zip(decisions, transfers, strict=True)]
 
     def recover(self) -> Counter[State]:
         """Recover the filings that a crash interrupted; count the states that they end in.
@@ -233,7 +209,7 @@ class Filer:
         source = decision.source
         return Filing(
             state=State.INTENT,
-            action=self._action,
+            action=self._rule_of(decision).action,
             source=source.path,
             identity=source.identity,
             sha256=source.sha256,
@@ -258,32 +234,35 @@ class Filer:
             image.settle(Status.RETRY, sentence(image.row, error))
 
     def _choose(self, decision: Decision, image: Transfer, batch: Batch) -> None:
-        row = image.row
+        row, rule = image.row, self._rule_of(decision)
         if self._held is not None and self._held.holds(row.source, row.identity):
             return image.settle(Status.HELD)
         image.source = batch.folders.entry(row.source)
-        if self._dry_run or row.reason is not None:  # else it is checked right before the move
+        stays = row.action in STAYING
+        if self._dry_run or row.reason is not None or stays:  # else it is checked right before the move
             transfer.check_source(image.source, row)
         if self._interrupted is None:
             return image.settle(Status.RETRY, tr("Filings that a crash interrupted cannot be recovered now."))
         if self._interrupted and row.identity.on_any_device in self._interrupted:
             stuck = tr("A copy of '{source}' can neither be finished nor taken back.", source=row.source)
             return image.settle(Status.RETRY, stuck)
-        if self._action != "move":
+        if row.action != "move":
             if row.identity in batch.identities or self._was_filed(row):
                 return image.settle(Status.ALREADY)
             batch.identities.add(row.identity)
             if not self._dry_run and row.reason is None:
                 self._remove_earlier_copy(image, batch)
-            if row.reason is not None:
-                row.state = State.REFUSED
-                return image.settle(Status.REFUSED) if self._dry_run else None
+            if row.reason is not None or stays:
+                row.state = State.LEFT if row.reason is None else State.REFUSED
+                return image.settle(status_of_staying(row)) if self._dry_run else None
         if decision.fate is Fate.SURE:  # a folder in an inner one would be a class
-            batch.inside[image] = self._layout.place(row, image.source, decision.origin)
-        inside = batch.inside.get(image, "")
+            batch.inside[image] = self._layout.by(rule.layout).place(row, image.source, decision.origin)
+        inside, output = batch.inside.get(image, ""), self._output_of(rule)
+        if output is not self._output:
+            batch.elsewhere[image] = output.path
         # For the error sentence if it cannot be opened.
-        row.folder = batch.folders.path(f"{decision.folder}/{inside}" if inside else decision.folder)
-        folder = batch.destination_folder(decision.folder, decision.kind, inside)
+        row.folder = output.path / (f"{decision.folder}/{inside}" if inside else decision.folder)
+        folder = batch.destination_folder(output, decision.folder, decision.kind, inside)
         if self._skip_equal and self._has_equal_image(row, folder):
             return image.settle(Status.ALREADY)
         name = folder.free_name(image.wanted) if self._dry_run else folder.name(image.wanted)
@@ -295,7 +274,7 @@ class Filer:
 
     def _was_filed(self, row: Filing) -> bool:
         """Whether the file was filed before, in this state or with the same content: a clock may have been set."""
-        if self._journal.filed_before(row.identity, row.source, row.sha256):
+        if self._journal.filed_before(row.identity, row.source, row.sha256, or_left=True):
             return True
         row_id = self._journal.same_filed(row.source, row.identity.size, lambda: row.sha256)
         if row_id is not None and not self._dry_run:
@@ -347,6 +326,7 @@ def _label(how: How, row: Filing) -> Label:
     )
 
 
-def _filed(decision: Decision, image: Transfer, inside: str) -> FilingResult:
+def _filed(decision: Decision, image: Transfer, batch: Batch) -> FilingResult:
     assert image.status is not None
-    return FilingResult(decision, image.status, image.row, image.error, inside)
+    inside, elsewhere = batch.inside.get(image, ""), batch.elsewhere.get(image)
+    return FilingResult(decision, image.status, image.row, image.error, inside, elsewhere)

@@ -22,6 +22,15 @@ class FolderLayout:
         """Raises `LayoutError`."""
         self.layout = Layout(template)
         self._inboxes = inboxes
+        self._others: dict[str, FolderLayout] = {}
+
+    def by(self, template: str) -> FolderLayout:
+        """Return the layout by another template, as the rule of a class has it. Raises `LayoutError`."""
+        if template == self.layout.template:
+            return self
+        if template not in self._others:
+            self._others[template] = FolderLayout(template, self._inboxes)
+        return self._others[template]
 
     def place(self, row: Filing, image: FileAt, origin: Path | None) -> str:
         """Return the folder for an image of a class, below that of the class, and note in the row when it was taken.

@@ -64,12 +64,15 @@ class Folders:
     """Descriptors of the folders that one batch uses; closed together at its end."""
 
     def __init__(self, output: Output, *, touches: bool = False) -> None:
-        """``touches``: the markers of folders that are there get a new time: see `daemon.correcting`."""
+        """``output``: the main one. ``touches``: the markers of folders that are there get a new time.
+
+        See `daemon.correcting` for what that says.
+        """
         self._output = output
         self._touches = touches
         self._stack = ExitStack()
         self._inboxes: dict[str, int] = {}
-        self._class_folders: dict[str, int] = {}
+        self._class_folders: dict[tuple[Path, str], int] = {}
 
     def __enter__(self) -> Folders:
         return self
@@ -86,33 +89,33 @@ class Folders:
             self._inboxes[folder] = self._kept(self._output.roots.open_folder(folder or "/"))
         return FileAt(self._inboxes[folder], name)
 
-    def path(self, folder: str) -> Path:
-        """Return the path of a folder under the output."""
-        return self._output.path / folder
-
-    def class_folder(self, folder: str, *, make: bool, kind: Kind = "class", inside: str = "") -> int | None:
-        """Open a folder under the output; None when it is missing and not to be made. Raises OSError.
+    def class_folder(
+        self, folder: str, *, make: bool, kind: Kind = "class", inside: str = "", output: Output | None = None
+    ) -> int | None:
+        """Open a folder under an output; None when it is missing and not to be made. Raises OSError.
 
         ``kind``: what its marker is to say. Of a class, the folders that it lies in get markers, too; of other images,
         only the outermost one. ``inside``: the folder in the class folder that is to be opened, which gets none.
         """
         place = f"{folder}/{inside}" if inside else folder
-        if place not in self._class_folders:
+        output = output or self._output
+        key = output.path, place
+        if key not in self._class_folders:
             way = PurePath(place)
             if way.is_absolute() or ".." in way.parts or not way.parts:
                 raise ValueError(f"{shown(place)} is not a folder under the output")
             marked = len(PurePath(folder).parts) if kind == "class" else 1
             try:
-                self._class_folders[place] = self._kept(self._walk(way, kind, marked, make=make))
+                self._class_folders[key] = self._kept(self._walk(output, way, kind, marked, make=make))
             except FileNotFoundError:
                 if make:
                     raise
                 return None
-        return self._class_folders[place]
+        return self._class_folders[key]
 
-    def _walk(self, folder: PurePath, kind: Kind, marked: int, *, make: bool) -> int:
-        descriptor = self._output.open() if make else self._output.roots.open_folder(self._output.path)
-        mounts = self._output.class_mounts if make else None
+    def _walk(self, output: Output, folder: PurePath, kind: Kind, marked: int, *, make: bool) -> int:
+        descriptor = output.open() if make else output.roots.open_folder(output.path)
+        mounts = output.class_mounts if make else None
         for depth, name in enumerate(folder.parts):
             is_marked = depth < marked
             if is_marked and mounts is not None:

@@ -15,6 +15,7 @@ class Outcome:
 
     ``label``, ``confidence`` and ``fate``: what was decided of one that was classified, whether it could then be moved
     or not. ``folder``: that of its class, or of other images, below the output; it was to go to the one ``inside``.
+    ``elsewhere``: the output that it went to, where that is not the main one.
     """
 
     path: Path
@@ -24,14 +25,17 @@ class Outcome:
     fate: Fate | None = None
     folder: str | None = None
     inside: str = ""
+    elsewhere: Path | None = None
     destination: Path | None = None
     reason: str | None = None
     detail: str | None = None
 
     @property
     def place(self) -> str:
-        """Return where an image that was filed lies below the output."""
+        """Return where an image that was filed lies below the output; its whole path where it lies in another one."""
         assert self.destination is not None
+        if self.elsewhere is not None:
+            return str(self.destination)
         return "/".join(filter(None, (self.folder, self.inside, self.destination.name)))
 
     @property

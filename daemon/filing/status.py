@@ -25,6 +25,7 @@ class Status(StrEnum):
     HELD = "held"  # an undo brought it back: it stays until it changes, is renamed or released
     ALREADY = "already"  # copied, linked or refused before, in this very state
     REFUSED = "refused"  # unreadable and left where it is, because images are not to be moved
+    LEFT = "left"  # noted, and left where it is, as the rule of its class says
     STOPPED = "stopped"  # told to stop on the way; the image is still where it was
     RETRY = "retry"  # failed for now: logged as an error, and tried again; the image is still where it was
 
@@ -38,9 +39,19 @@ _DESCRIPTIONS = {
     Status.ALREADY: mark("it was filed before"),
     Status.HELD: mark("it is held"),
     Status.REFUSED: mark("it cannot be read"),
+    Status.LEFT: mark("it is left where it is by the rule of its class"),
     Status.RETRY: mark("it cannot be filed now"),
     Status.STOPPED: mark("the program was told to stop"),
 }
+
+
+#: What may be done with images that leaves them where they are.
+STAYING = frozenset({"leave"})
+
+
+def status_of_staying(row: Filing) -> Status:
+    """Say why an image stays in the inbox: it cannot be read, or a rule leaves those of its class."""
+    return Status.LEFT if row.reason is None else Status.REFUSED
 
 
 def describe(status: Status) -> str:

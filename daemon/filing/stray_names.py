@@ -38,7 +38,8 @@ _ALL = COPIES | {"drop", "claim"}
 class StrayNames:
     """Searches the folders once in the life of a journal: what happens later, the journal explains.
 
-    ``purposes``: only private names of these kinds. ``is_away``: whether the output is not there now.
+    ``purposes``: only private names of these kinds. ``is_away``: whether an output is not there now. ``others``: the
+    outputs of classes that have their own.
     """
 
     def __init__(
@@ -50,10 +51,11 @@ class StrayNames:
         recursive: bool = True,
         purposes: Collection[str] = _ALL,
         is_away: Callable[[], bool] = lambda: False,
+        others: Sequence[Path] = (),
     ) -> None:
         self._inboxes = [*map(str, inboxes)]
-        self._output = str(output)
-        self._roots = Roots([*inboxes, output])
+        self._outputs = [str(output), *map(str, others)]
+        self._roots = Roots([*inboxes, output, *others])
         self._journal = journal
         self._recursive = recursive
         self._purposes = purposes
@@ -83,7 +85,7 @@ class StrayNames:
             self._journal.note(_NOTE, "all")
 
     def _names(self) -> Iterator[tuple[str, str]]:
-        pending, seen = [self._output, *self._inboxes], set[str]()
+        pending, seen = [*self._outputs, *self._inboxes], set[str]()
         while pending:
             folder = pending.pop()
             if folder in seen:
@@ -103,10 +105,10 @@ class StrayNames:
                 logger.debug("'{}' is looked through at the next start: {}", folder, error)
 
     def _is_part(self, folder: os.DirEntry[str]) -> bool:
-        """Whether a folder is one of the output, or of an inbox and no other output's."""
+        """Whether a folder is one of an output, or of an inbox and no other output's."""
         if is_temporary_name(folder.name) or is_leftover(folder.name):
             return False
-        if is_below(folder.path, [self._output]):
+        if is_below(folder.path, self._outputs):
             return True
         return self._recursive and not is_marked(folder.path)
 

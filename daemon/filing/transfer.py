@@ -23,7 +23,7 @@ from daemon.files.writers import is_being_written, unlink_closed
 from daemon.filing.free_names import free_name
 from daemon.filing.identity import has_inode, is_as_read, is_just_made, is_unchanged
 from daemon.filing.private_names import private_name
-from daemon.filing.status import Status, sentence
+from daemon.filing.status import Status, sentence, status_of_staying
 from daemon.journal.held import Held
 from daemon.journal.journal import Journal, JournalBusy
 from daemon.journal.labels import Label
@@ -187,8 +187,8 @@ class TransferBatch:
     def _start(self, transfer: Transfer) -> None:
         """Rename or link the image to its destination, or make a copy under a private name beside it."""
         row = transfer.row
-        if row.state is State.REFUSED:
-            return transfer.settle(Status.REFUSED)
+        if row.state in (State.REFUSED, State.LEFT):
+            return transfer.settle(status_of_staying(row))
         check_source(transfer.source, row)
         if row.action == "copy":
             return self._copy(transfer)

@@ -211,7 +211,7 @@ def _begin(
     held: HeldImages | None,
 ) -> Undone | _Return | _Original:
     """Prepare the return of an image that was moved, or the removal of a copy; or say what else becomes of it."""
-    if filing.state is State.REFUSED:
+    if filing.state in (State.REFUSED, State.LEFT):
         return _planned(filing) if journal is None else _succeeded(filing)
     if filing.state is not State.DONE or filing.destination is None:
         return Undone(filing=filing, status=Status.ALREADY)

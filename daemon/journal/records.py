@@ -38,7 +38,7 @@ SELECT = f"{SELECT_COLUMNS} FROM filings"
 TEXT_ID = "(SELECT id FROM texts WHERE text = ?)"
 #: A class, or those in the folder of that name; for the values see `of_class`.
 OF_CLASS = "(label = ? OR (label > ? AND label < ?))"
-#: What keeps a file in the inbox from being filed again: it was filed or refused, or left there as a duplicate.
+#: What keeps a file in the inbox from being filed again: it was filed or refused, or left there.
 _FILED = "(state = 'refused' OR (state = 'done' AND action IN ('copy', 'link')))"
 REMEMBERED = f"({_FILED} OR state = 'left')"
 _SAME_PATH = "(name = :name AND inbox = (SELECT id FROM texts WHERE text = :inbox))"
@@ -72,7 +72,7 @@ class State(StrEnum):
     DONE = "done"
     UNDONE = "undone"  # moved back to where it came from; or its copy is removed, or its refusal forgotten
     REFUSED = "refused"  # unreadable, and left where it is because images are not to be moved
-    LEFT = "left"  # a duplicate of what was filed before, and left where it is because duplicates are not to be moved
+    LEFT = "left"  # left where it is, by the rule of its class, or since it is a duplicate of what was filed before
     ORPHAN = "orphan"  # after a crash, found neither at its source nor at its destination
     VOID = "void"  # came to nothing: writing it takes the row away
 
@@ -178,7 +178,7 @@ def interrupted(db: sqlite3.Connection) -> list[Filing]:
 def filed_before(
     db: sqlite3.Connection, identity: Identity, source: Path, sha256: str | None, *, or_left: bool = False
 ) -> bool:
-    """Whether the file was copied, linked or refused in this state; ``or_left``: or left as a duplicate.
+    """Whether the file was copied, linked or refused in this state; ``or_left``: or left there.
 
     Device numbers may change when the machine starts anew: the same path counts as much as the same device. On some
     network file systems inode numbers do so too: the content (if given) under the same path counts as much as they.

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from loguru import logger
 
 from daemon.config import Settings, watches_inside
+from daemon.config.class_rules import ClassRules
 from daemon.files.layout import FLAT
 from daemon.monitoring.messages import shown, some
 from daemon.reloading.threshold import Threshold
@@ -23,6 +24,25 @@ def conclude(summary: str, left: int, *, once: bool, dry_run: bool) -> None:
     if left:
         summary = tr("{images}; {left} left behind", images=summary, left=left)
     logger.info("{}", tr("done: {images}", images=summary) if once else tr("stopped: {images}", images=summary))
+
+
+def announce_rules(rules: ClassRules, classes: Sequence[str]) -> None:
+    """Log which classes have rules of their own, and warn of each that the model does not have."""
+    unknown = rules.unknown(classes)
+    names = [name for name in rules.names if name not in {rule.name for rule in unknown}]
+    if names:
+        logger.info(tr("classes with rules of their own: {classes}", classes=some(names)))
+    for name, nearest in unknown:
+        values = {"name": shown(name), "near": nearest}
+        if nearest is None:
+            logger.warning(tr("the rule of the class '{name}' does nothing: the model has no such class", **values))
+        else:
+            logger.warning(
+                tr(
+                    "the rule of the class '{name}' does nothing: the model has no such class; did you mean '{near}'?",
+                    **values,
+                )
+            )
 
 
 def announce(settings: Settings, classifier: Classifier, threshold: Threshold, trouble: str, *, dry_run: bool) -> None:
@@ -64,6 +84,7 @@ def announce(settings: Settings, classifier: Classifier, threshold: Threshold, t
             quarantine_dir=settings.quarantine_dir,
         ),
     )
+    announce_rules(settings.class_rules, metadata.classes)
     if settings.layout != FLAT:
         logger.info(tr("in class folders images lie by the layout {layout}", layout=settings.layout))
     logger.info("{}", threshold)

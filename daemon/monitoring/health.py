@@ -321,6 +321,7 @@ _OUTCOMES = {
     "gone": mark("{count} gone"),
     "already": mark("{count} already"),
     "refused": mark("{count} refused"),
+    "left": mark("{count} left where they are"),
     "retry": mark("{count} retry"),
 }
 

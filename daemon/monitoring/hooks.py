@@ -15,6 +15,7 @@ from typing import IO
 
 from loguru import logger
 
+from daemon.config.class_rules import ClassRules
 from daemon.filing.filer import Status
 from daemon.filing.outcome import Outcome
 from daemon.monitoring.messages import shown
@@ -25,6 +26,38 @@ _MOST_LINES = 1_000  # told in one run
 #: Images remembered while the command is slower than the filing.
 MOST_PENDING = 10_000
 _LONGEST_COMPLAINT = 300
+
+
+class Hooks:
+    """The commands that run after filing, each a `Hook` of its own: that of the settings, and those of classes."""
+
+    def __init__(self, rules: ClassRules, seconds: float) -> None:
+        """``seconds``: what one run of a command may take."""
+        self._rules = rules
+        self._hooks = {command: Hook(command, seconds) for command in rules.commands}
+
+    def outcome(self, outcome: Outcome) -> None:
+        """Note a filed image for the next run of its command, if it has one."""
+        is_of_class = outcome.label is not None and outcome.fate is not None and outcome.fate.is_filed
+        rule = self._rules.rule_for(outcome.label) if is_of_class and outcome.label else self._rules.usual
+        if (hook := self._hooks.get(rule.on_filed)) is not None:
+            hook.outcome(outcome)
+
+    def flush(self) -> None:
+        """Tell the commands about the batch that has ended."""
+        for hook in self._hooks.values():
+            hook.flush()
+
+    def retire(self) -> None:
+        """Tell the commands what is left, without blocking."""
+        for hook in self._hooks.values():
+            hook.retire()
+
+    def close(self) -> None:
+        """Tell what is left, within the time of two runs."""
+        self.retire()
+        for hook in self._hooks.values():
+            hook.close()
 
 
 class Hook:

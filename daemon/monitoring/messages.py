@@ -13,7 +13,7 @@ from models.text.printable import quoted, shown
 if TYPE_CHECKING:
     from models.classifier import Classifier
 
-__all__ = ["describe_change", "fields", "line", "quoted", "shown", "some"]
+__all__ = ["describe_change", "fields", "left", "line", "quoted", "shown", "some"]
 
 
 def line(outcome: Outcome) -> str:
@@ -28,6 +28,16 @@ def line(outcome: Outcome) -> str:
     if outcome.status is Status.PLANNED:
         return tr("{name} would go to {place} ({why})", name=name, place=where, why=why)
     return shown(f"{name} -> {where} ({why})")
+
+
+def left(outcome: Outcome) -> str:
+    """Word that an image stays in the inbox, as the rule of its class says."""
+    return tr(
+        "{name} stays where it is by the rule of its class ({label} {confidence:.2f})",
+        name=shown(outcome.path.name),
+        label=outcome.label,
+        confidence=outcome.confidence or 0.0,
+    )
 
 
 def fields(outcome: Outcome) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from daemon.config import Settings
 from daemon.filing.outcome import Outcome
 from daemon.journal.labels import How
 from daemon.monitoring.health import Health, StallHealth, Tally, counted
-from daemon.monitoring.hooks import Hook
+from daemon.monitoring.hooks import Hooks
 from daemon.monitoring.metrics import render
 from daemon.monitoring.progress import Progress
 from daemon.monitoring.status_file import StatusFile
@@ -41,7 +41,7 @@ class Monitor:
         *,
         status: StatusFile | None = None,
         metrics: StatusFile | None = None,
-        hook: Hook | None = None,
+        hook: Hooks | None = None,
         output_away: Callable[[], str | None] = lambda: None,
         keeps_metrics: bool = False,
         progress: Progress | None = None,
@@ -159,7 +159,7 @@ class Monitor:
                 self._metrics.remove()
             self._metrics = metrics_file(settings)
             self._metrics_until = -math.inf
-        if taken.intersection(("on_filed", "on_filed_seconds")):
+        if taken.intersection(("on_filed", "on_filed_seconds", "rules")):
             if self._hook is not None:
                 self._hook.retire()
             self._hook = hook_of(settings)
@@ -201,6 +201,7 @@ def metrics_file(settings: Settings) -> StatusFile | None:
     return None if path is None else StatusFile(path, 0o644)
 
 
-def hook_of(settings: Settings) -> Hook | None:
-    """Make the hook that runs after filing; None without the setting."""
-    return Hook(settings.on_filed, settings.on_filed_seconds) if settings.on_filed else None
+def hook_of(settings: Settings) -> Hooks | None:
+    """Make what runs after filing; None without a command."""
+    rules = settings.class_rules
+    return Hooks(rules, settings.on_filed_seconds) if rules.commands else None

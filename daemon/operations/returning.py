@@ -97,7 +97,7 @@ class Returning:
     def _sentence(self, undone: Undone) -> str:
         filing = undone.filing
         source = self._name(filing.source)
-        if filing.state is State.REFUSED or filing.destination is None:
+        if filing.state in (State.REFUSED, State.LEFT) or filing.destination is None:
             return tr("{source} will be classified again", source=source)
         destination = self._name(filing.destination)
         match undone.status:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from models.checkpoints.promises import CERTAINTY, is_as_requested, percent, what_holds, why_lapsed
-from models.deciding.decision import Rule, Ruling
+from models.deciding.decision import Limit, Rule, Ruling
 from models.text.language import mark, tr
 from models.text.printable import shown
 
 if TYPE_CHECKING:
+    from daemon.config.class_rules import ClassRules
     from models.checkpoints.metadata import Metadata, Promise
     from models.classifier import Prediction
 
@@ -88,14 +89,18 @@ class Threshold:
         )
 
 
-def in_force(chosen: float | None, metadata: Metadata) -> Threshold:
+def in_force(chosen: float | None, metadata: Metadata, rules: ClassRules | None = None) -> Threshold:
     """Return the threshold for a checkpoint. ``chosen``: the user's; None: the checkpoint's own, or else the usual one.
 
     A user who chooses 0 wants everything filed, unknown images too. The user's threshold is that of inner folders, too.
+    ``rules``: those of classes, which may have thresholds of their own.
     """
     value, why = _value(chosen, metadata)
     levels = metadata.served_levels if chosen is None else dict.fromkeys(metadata.tree.depths, chosen)
-    return Threshold(Rule(value, refuses_unknown=metadata.unknown is not None and chosen != 0, levels=levels), why)
+    measures = metadata.unknown is not None
+    own = {} if rules is None else rules.thresholds([*metadata.classes, *metadata.tree.inner_folders])
+    limits = {label: Limit(own_value, measures and own_value != 0) for label, own_value in own.items()}
+    return Threshold(Rule(value, refuses_unknown=measures and chosen != 0, levels=levels, own=limits), why)
 
 
 def inner_folder_rules(chosen: float | None, metadata: Metadata) -> list[str]:

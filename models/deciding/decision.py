@@ -91,16 +91,25 @@ def are_unknown(strangeness: npt.NDArray[np.floating[Any]]) -> Mask:
     return result
 
 
+class Limit(NamedTuple):
+    """The threshold of one class or inner folder, and whether unknown images of it are refused."""
+
+    threshold: float
+    refuses_unknown: bool
+
+
 @dataclass(frozen=True)
 class Rule:
     """A ``threshold`` in 0..1, and whether unknown images are refused, however probable their class is.
 
-    ``levels`` has the thresholds of inner folders by their depth; at a depth without one nothing is rolled up.
+    ``levels`` has the thresholds of inner folders by their depth; at a depth without one nothing is rolled up. ``own``
+    are those of classes and inner folders for which others hold; only `decide` knows them.
     """
 
     threshold: float
     refuses_unknown: bool = True
     levels: Mapping[int, float] = field(default_factory=dict)
+    own: Mapping[str, Limit] = field(default_factory=dict)
 
     def places(self, confidence: Floats, unknown: Mask, groups: Sequence[tuple[int, Floats]] = ()) -> Places:
         """Decide for n images by the probability of their class (n,), and by whether they are ``unknown`` (n,).
@@ -132,6 +141,8 @@ class Rule:
         """Decide for one image, and what it is filed as."""
         import numpy as np
 
+        if self.own:
+            return self._for(prediction).decide(prediction)
         confidence, unknown = np.array([prediction.confidence]), np.array([prediction.unknown])
         groups = [(group.depth, np.array([group.probability])) for group in prediction.groups]
         fate = self.fates(confidence, unknown, groups)[0]
@@ -140,6 +151,13 @@ class Rule:
             group = next(group for group in prediction.groups if group.depth == depth)
             return Ruling(fate, group.folder, group.probability)
         return Ruling(fate, prediction.label, prediction.confidence)
+
+    def _for(self, prediction: Prediction) -> Rule:
+        """Return the rule that holds for the class of a prediction, and for the inner folders above it."""
+        limit = self.own.get(prediction.label, Limit(self.threshold, self.refuses_unknown))
+        own_levels = {group.depth: self.own[group.folder] for group in prediction.groups if group.folder in self.own}
+        levels = {**self.levels, **{depth: own.threshold for depth, own in own_levels.items()}}
+        return Rule(limit.threshold, limit.refuses_unknown, levels)
 
 
 _FATES = {AT_CLASS: Fate.SURE, NOWHERE: Fate.UNSURE}

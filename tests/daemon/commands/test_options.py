@@ -7,7 +7,7 @@ import pytest
 from daemon.__main__ import COMMANDS
 from daemon.commands import watch
 from daemon.commands.options import add_settings, given
-from daemon.config import Settings
+from daemon.config import OPTIONS
 from models.text.commandline import Parser
 from models.text.language import Language, speaking
 
@@ -19,7 +19,7 @@ def parser() -> Parser:
     return made
 
 
-@pytest.mark.parametrize("name", Settings.model_fields)
+@pytest.mark.parametrize("name", OPTIONS)
 def test_every_setting_is_an_option_with_a_help(parser: Parser, name: str) -> None:
     # private: argparse has no other way to say which options a parser has
     (action,) = [action for action in parser._actions if f"--{name.replace('_', '-')}" in action.option_strings]

@@ -1,0 +1,96 @@
+"""Marks of all outputs of a daemon: the one that it files into, and those that the rules of classes name.
+
+Where the first one is away, nothing is filed. Where another one is, nothing is filed into that one, nor taken out of
+it, and all else goes on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from daemon.files.locks import FolderBusy
+from daemon.files.output_mark import OutputAway, OutputMark
+from models.files.ownership import make_folder
+
+#: Letters of the hash in the name of a folder that keeps what is known of an output.
+_HASH = 12
+
+
+def memory_of(output: Path, main: Path, memory: Path) -> Path:
+    """Return the folder that keeps what is known of an output; ``memory`` is that of the journal, and of ``main``."""
+    if output == main:
+        return memory
+    return memory / f"output-{hashlib.sha256(os.fsencode(output)).hexdigest()[:_HASH]}"
+
+
+class OutputMarks:
+    """The marks of several outputs, the main one first, as one daemon sees them; ``memory`` as in `OutputMark`."""
+
+    def __init__(self, outputs: Sequence[Path], memory: Path) -> None:
+        self._main = OutputMark(outputs[0], memory)
+        self._memories = {output: memory_of(output, outputs[0], memory) for output in outputs}
+        self._others = {output: OutputMark(output, self._memories[output]) for output in outputs[1:]}
+        self._refused: dict[Path, str] = {}  # those that another daemon files into, or that cannot be locked
+
+    def why_away(self) -> str | None:
+        """Say what to do if the main output is not there; None if it is."""
+        return self._main.why_away()
+
+    def away(self) -> dict[Path, str]:
+        """Map the other outputs that cannot be filed into now to what to do about it."""
+        return {output: why for output in self._others if (why := self._why_not(output)) is not None}
+
+    def why_closed(self, path: str) -> str | None:
+        """Say why nothing may be opened at a path now: it lies in another output, which is away. Else None."""
+        for output in self._others:
+            if path.startswith(str(output)) and (path == str(output) or path.startswith(f"{output}/")):
+                return self._why_not(output)
+        return None
+
+    def _why_not(self, output: Path) -> str | None:
+        return self._refused.get(output) or self._others[output].why_away()
+
+    def device_of(self, output: Path) -> int | None:
+        """Return the file system that an output is on, inside `at_work`; None where it has no mark."""
+        mark = self._others.get(output, self._main)
+        return mark.device_of(output)
+
+    @contextmanager
+    def at_work(self, *, make: bool = True) -> Iterator[None]:
+        """Do as `OutputMark.at_work` with all that are there; raises what that does for the main one."""
+        with ExitStack() as held:
+            held.enter_context(self._main.at_work(make=make))
+            for output in self._others:
+                self._take(output, held, make=make)
+            yield
+
+    def require_free(self) -> None:
+        """Raise `FolderBusy` where another daemon files into one of the other outputs."""
+        for output, mark in self._others.items():
+            self._make_memory(output)
+            with suppress(OutputAway, OSError), mark.at_work():
+                pass
+
+    def _take(self, output: Path, held: ExitStack, *, make: bool) -> None:
+        self._refused.pop(output, None)
+        if make:
+            self._make_memory(output)
+        try:
+            held.enter_context(self._others[output].at_work(make=make))
+        except (OutputAway, FolderBusy) as error:
+            self._refused[output] = str(error)
+        except OSError as error:
+            self._refused[output] = f"{output}: {error.strerror}"
+
+    def _make_memory(self, output: Path) -> None:
+        with suppress(OSError):  # what is known of it is not kept, then
+            make_folder(self._memories[output])
+
+    def release(self) -> None:
+        """Let other daemons file into the outputs."""
+        for mark in (self._main, *self._others.values()):
+            mark.release()

@@ -1,0 +1,66 @@
+"""What is decided of an image before it is filed, and what became of that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from daemon.files.source import Source
+from daemon.filing.status import Status
+from daemon.journal.labels import How
+from daemon.journal.records import Filing
+from models.deciding.decision import Fate
+from models.files.markers import Kind
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """Destination of one image: ``folder`` is relative to the output, such as ``dog`` or ``quarantine/truncated``.
+
+    ``reason`` marks an unreadable image (a slug, with ``detail`` as the sentence for people); else it is None.
+    ``detail`` without ``reason`` says that an image is unknown, and how strange it is. ``fate`` is what
+    was decided of an image that was classified: a decision has either a fate or a reason. ``how``: it is a person's,
+    which is kept as a label; None: the model's. ``origin``: where an image was filed from that lies in the output.
+    """
+
+    source: Source
+    folder: str
+    fate: Fate | None = None
+    label: str | None = None
+    confidence: float | None = None
+    model_digest: str | None = None
+    reason: str | None = None
+    detail: str | None = None
+    how: How | None = None
+    origin: Path | None = None
+
+    def __post_init__(self) -> None:
+        assert (self.fate is None) != (self.reason is None), "either a fate or a reason"
+
+    @property
+    def kind(self) -> Kind:
+        """Say what its folder is for."""
+        if self.reason is not None:
+            return "quarantine"
+        return "class" if self.fate is not None and self.fate.is_filed else "others"
+
+
+class FilingResult(NamedTuple):
+    """What became of one decision; ``row`` is its row of the journal, ``error`` a sentence why it is tried again.
+
+    ``inside``: the folder below that of the class, where the layout has one. ``elsewhere``: the output that it went to,
+    where that is not the main one.
+    """
+
+    decision: Decision
+    status: Status
+    row: Filing
+    error: str | None = None
+    inside: str = ""
+    elsewhere: Path | None = None
+
+    @property
+    def destination(self) -> Path | None:
+        """Return where the image is now, or would be after a dry run."""
+        return self.row.destination if self.status in (Status.FILED, Status.PLANNED) else None
