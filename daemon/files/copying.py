@@ -95,7 +95,9 @@ def copy_into(target: int, source: FileAt, identity: Identity | None, sha256: st
             raise SourceChanged(tr("'{name}' changed while it was copied", name=source.name))
         if digest is None:
             raise _wrong_size(before.st_size)
-        _copy_attributes(descriptor, target, before)
+        copy_attributes(descriptor, target, before)
+        with _losing("times", _TIMES_LOST):
+            os.utime(target, ns=(before.st_atime_ns, before.st_mtime_ns))
         begin_to_flush(target)
         return digest
     finally:
@@ -152,7 +154,7 @@ def copy_bytes(source: int, target: int | None, status: os.stat_result) -> str |
             if has_holes and chunk == _ZEROS[: len(chunk)]:
                 os.lseek(target, len(chunk), os.SEEK_CUR)
             else:
-                _write(target, chunk)
+                write_all(target, chunk)
                 flushing.wrote(target, len(chunk))
         report_progress()
     if target is not None and has_holes:
@@ -160,7 +162,8 @@ def copy_bytes(source: int, target: int | None, status: os.stat_result) -> str |
     return digest.hexdigest() if left == 1 else None
 
 
-def _write(target: int, chunk: bytes) -> None:
+def write_all(target: int, chunk: bytes) -> None:
+    """Write all bytes to an open file."""
     rest = memoryview(chunk)
     while rest:
         rest = rest[os.write(target, rest) :]
@@ -221,10 +224,10 @@ def begin_to_flush(target: int) -> None:
         os.posix_fadvise(target, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def _copy_attributes(source: int, target: int, status: os.stat_result) -> None:
-    """Owner, extended attributes, mode and times, in the order in which none of them undoes another.
+def copy_attributes(source: int, target: int, status: os.stat_result) -> None:
+    """Copy the owner, extended attributes and mode, in the order in which none of them undoes another.
 
-    An image is worth more than its attributes: what the destination cannot hold, or may not be given, is left out.
+    A file is worth more than its attributes: what the destination cannot hold, or may not be given, is left out.
     """
     with _losing("owner"):
         if (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid()):
@@ -237,8 +240,6 @@ def _copy_attributes(source: int, target: int, status: os.stat_result) -> None:
             os.setxattr(target, name, os.getxattr(source, name))
     with _losing("mode"):
         os.fchmod(target, status.st_mode & 0o777)
-    with _losing("times", _TIMES_LOST):
-        os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from daemon.files.mounts import kinds_by_device
 from daemon.files.names import free_number, numbered
 
-_RENAME_NOREPLACE = 1
+_RENAME_NOREPLACE, _RENAME_EXCHANGE = 1, 2
 #: None where the C library has no such call; then every move goes through a hard link.
 _renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
 
@@ -66,10 +66,24 @@ NOWHERE = FileAt(-1, "")
 
 def rename_noreplace(old: FileAt, new: FileAt) -> None:
     """Call ``renameat2(RENAME_NOREPLACE)``, for which Python 3.11 has no function. Raises OSError."""
+    _rename(old, new, _RENAME_NOREPLACE)
+
+
+def exchange(one: FileAt, other: FileAt) -> None:
+    """Let two files have each other's names. Raises CannotMove where the file system cannot do that, else OSError."""
+    try:
+        _rename(one, other, _RENAME_EXCHANGE)
+    except OSError as error:
+        if error.errno in _NO_RENAME:
+            raise CannotMove from error
+        raise
+
+
+def _rename(old: FileAt, new: FileAt, flag: int) -> None:
     code = errno.ENOSYS
     if _renameat2 is not None:
         names = old.name.encode(*_CODING), new.name.encode(*_CODING)
-        if _renameat2(old.folder, names[0], new.folder, names[1], _RENAME_NOREPLACE) == 0:
+        if _renameat2(old.folder, names[0], new.folder, names[1], flag) == 0:
             return
         code = ctypes.get_errno()
     raise OSError(code, os.strerror(code), old.name, None, new.name)

@@ -56,6 +56,8 @@ _VERSION = re.compile(r"(?P<stem>.+)_\d\d", re.DOTALL)
 #: Possible endings of an image's name.
 _ENDINGS = sorted({ending for suffix in IMAGE_SUFFIXES for ending in (suffix, suffix.upper())})
 
+_RAW_ENDINGS = sorted({ending for suffix in SHOTS - _FILMS for ending in (suffix, suffix.upper())})
+
 #: Ranks: how exactly a sidecar names an image, best first.
 _BY_NAME, _BY_STEM, _AS_VERSION, _AS_ORIGINAL, _CUT = range(5)
 
@@ -270,6 +272,12 @@ def _spellings(rank: int, stem: str, endings: list[str]) -> Iterator[tuple[int, 
         if other != stem:
             for ending in endings:
                 yield rank + 1, other + ending
+
+
+def namesakes(image: str) -> list[str]:
+    """List the names that another image, or raw data, of the same stem may have; a film of it belongs to an image."""
+    stem, kind = _parts(image)
+    return [stem + ending for ending in (*_ENDINGS, *_RAW_ENDINGS) if ending != kind]
 
 
 def follows(path: str) -> bool:

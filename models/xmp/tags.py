@@ -52,6 +52,7 @@ _LISTS = (
 _CONTAINERS = frozenset(name_of(RDF, kind) for kind in ("Bag", "Seq", "Alt"))
 _ENTRY = name_of(RDF, "li")
 _ABOUT = name_of(RDF, "about")
+_EXTENSION = name_of("http://ns.adobe.com/photoshop/1.0/", "SidecarForExtension")
 #: What a sidecar of our own is before a tag is put into it.
 EMPTY = b"""<?xml version="1.0" encoding="UTF-8"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/" x:xmptk="imagesortd">
@@ -72,11 +73,15 @@ class Tag:
 
 @dataclass(frozen=True)
 class Tags:
-    """The tags of a document: plain ones, paths with ``/`` between their levels, and our own."""
+    """The tags of a document: plain ones, paths with ``/`` between their levels, and our own.
+
+    ``extension``: of the file that it is for, such as ``NEF``, where Adobe's programs have said so.
+    """
 
     names: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
     own: Tag | None = None
+    extension: str | None = None
 
 
 @dataclass(frozen=True)
@@ -98,7 +103,7 @@ def read(content: bytes) -> Tags:
         for entry in _entries(document, tags)
         if entry.text.strip()
     ]
-    return Tags(tuple(dict.fromkeys(names)), tuple(dict.fromkeys(paths)), _notes(document).tag)
+    return Tags(tuple(dict.fromkeys(names)), tuple(dict.fromkeys(paths)), _notes(document).tag, _extension(document))
 
 
 def merge(content: bytes | None, tag: Tag) -> bytes:
@@ -116,6 +121,12 @@ def remove(content: bytes) -> bytes:
 def is_ours_alone(content: bytes) -> bool:
     """Whether a document without our tag is one that we made, with nothing of others in it."""
     return content == EMPTY
+
+
+def _extension(document: Document) -> str | None:
+    values = [description.attribute(_EXTENSION) for description in document.descriptions]
+    values += [found.text.strip() for found in document.properties(_EXTENSION)]
+    return next(filter(None, values), None)
 
 
 def _entries(document: Document, tags: _List) -> Iterator[Element]:

@@ -1,0 +1,253 @@
+"""Change the tags in the XMP sidecar of an image: as a whole or not at all, and never through a link.
+
+A sidecar is ``cat.jpg.xmp``, as darktable and digiKam have it, or ``cat.xmp``, as Lightroom does, where that is there
+and no other image's. It is written anew under a hidden name, flushed, and exchanged with the one that was read; if
+another program has changed that meanwhile, it is left as it is.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from daemon.files import renaming
+from daemon.files.copying import begin_to_flush, copy_attributes, create, write_all
+from daemon.files.renaming import CannotMove, FileAt, close
+from daemon.files.sidecar_names import namesakes
+from daemon.files.source import OPEN_FLAGS, BeingWritten, Identity, SourceChanged
+from daemon.files.writers import is_being_written, unlink_closed
+from models.ownership import hand_over
+from models.text.language import tr
+from models.xmp import tags
+from models.xmp.document import MOST_BYTES, XmpError, too_large
+from models.xmp.tags import Tag
+
+_ENDINGS = (".xmp", ".XMP")
+_LONGEST_NAME = 255
+_WRITABLE = 0o222
+#: What a name stands for that cannot be opened as a file.
+_NO_FILE = frozenset({errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENODEV})
+
+
+@dataclass
+class TagChange:
+    """A change of one sidecar, from ``before`` (None: there is none) to ``content`` (None: none is to be there).
+
+    ``part`` is its hidden name, ``descriptor`` the open file that has it while it must be flushed.
+    """
+
+    entry: FileAt
+    part: FileAt
+    before: Identity | None
+    content: bytes | None
+    descriptor: int | None = None
+
+    @property
+    def is_none(self) -> bool:
+        """Whether there is nothing to change."""
+        return self.before is None and self.content is None
+
+
+def sidecar_names(image: str) -> list[str]:
+    """List the names that the sidecar of an image may have; a new one has the first that is short enough."""
+    stem = os.path.splitext(image)[0]  # noqa: PTH122 - a Path would read "." and ".." into the name
+    names = [start + ending for start in (image, stem) for ending in _ENDINGS]
+    return [name for name in names if len(os.fsencode(name)) <= _LONGEST_NAME]
+
+
+def sidecar_of(image: FileAt) -> FileAt:
+    """Find the sidecar of an image, or the name for a new one. Raises XmpError and OSError."""
+    names = [image._replace(name=name) for name in sidecar_names(image.name)]
+    for entry in names:
+        if entry.seems_taken() and (entry.name.startswith(image.name) or _is_shared_by_none(entry, image)):
+            return entry
+    free = next((entry for entry in names if not entry.seems_taken()), None)
+    if free is None:
+        raise XmpError(tr("its name is too long for one of its own"))
+    return free
+
+
+def _is_shared_by_none(entry: FileAt, image: FileAt) -> bool:
+    """Whether ``cat.xmp`` is for ``cat.jpg``, and not for a ``cat.nef`` that is, or was, beside it."""
+    if any(image._replace(name=name).seems_taken() for name in namesakes(image.name)):
+        return False
+    try:
+        content, _ = _read(entry)
+        extension = tags.read(content).extension
+    except (XmpError, FileNotFoundError):
+        return True  # it is refused as that of this image
+    return extension is None or image.name.lower().endswith(f".{extension.lower()}")
+
+
+def read_own(image: FileAt) -> Tag | None:
+    """Read our tag from the sidecar of an image. Raises XmpError and OSError."""
+    try:
+        content, _ = _read(sidecar_of(image))
+    except FileNotFoundError:
+        return None
+    return tags.read(content).own
+
+
+def prepare(image: FileAt, tag: Tag | None, name_part: Callable[[str], str]) -> TagChange | None:
+    """Prepare to put a tag into the sidecar of an image, or (None) to take ours out; None: there is nothing to do.
+
+    ``name_part`` makes a hidden name of that of the sidecar. Raises XmpError and OSError, and BeingWritten while
+    another program writes to it.
+    """
+    entry = sidecar_of(image)
+    part = entry._replace(name=name_part(entry.name))
+    try:
+        content, status = _read(entry)
+    except FileNotFoundError:
+        return None if tag is None else TagChange(entry, part, None, tags.merge(None, tag))
+    wanted: bytes | None = tags.remove(content) if tag is None else tags.merge(content, tag)
+    if wanted == content:
+        return None
+    if not status.st_mode & _WRITABLE:
+        raise XmpError(tr("it is read-only"))
+    if tag is None and wanted is not None and tags.is_ours_alone(wanted):
+        wanted = None
+    return TagChange(entry, part, Identity.from_stat(status), wanted)
+
+
+def write(change: TagChange) -> None:
+    """Write the new sidecar under its hidden name; it is not flushed. Raises XmpError and OSError."""
+    if change.content is None:
+        return
+    try:
+        change.descriptor = create(change.part, 0o666 if change.before is None else 0o600)
+    except FileExistsError:
+        change.part.unlink()  # of an earlier try
+        change.descriptor = create(change.part, 0o666 if change.before is None else 0o600)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise XmpError(tr("its name is too long for one of its own")) from error
+        raise
+    if change.before is None:
+        hand_over(change.descriptor, change.part.folder)
+    else:
+        _copy_attributes(change.entry, change.descriptor)
+    write_all(change.descriptor, change.content)
+    begin_to_flush(change.descriptor)
+
+
+def place(change: TagChange) -> None:
+    """Give the new sidecar, which is durable, its name. Raises SourceChanged where the old one is another by now."""
+    name = change.part.name
+    if change.content is None:
+        if not renaming.drop(change.entry, name, lambda entry: _is_still(entry, change.before), unlink_closed):
+            raise _changed(change)
+    elif change.before is None:
+        try:
+            renaming.move_noreplace(change.part, change.entry, lambda: f"{name}.")
+        except FileExistsError as error:
+            raise _changed(change) from error
+    else:
+        try:
+            _exchange(change)
+        except CannotMove:
+            if not renaming.drop(
+                change.entry, f"{name}.", lambda entry: _is_still(entry, change.before), unlink_closed
+            ):
+                raise _changed(change) from None
+            renaming.move_noreplace(change.part, change.entry, lambda: f"{name}.")
+
+
+def _exchange(change: TagChange) -> None:
+    renaming.exchange(change.part, change.entry)
+    if not _is_still(change.part, change.before):
+        renaming.exchange(change.part, change.entry)
+        raise _changed(change)
+    if is_being_written(change.part):
+        renaming.exchange(change.part, change.entry)
+        raise BeingWritten(tr("'{name}' is open for writing", name=change.entry.name))
+    change.part.unlink()
+
+
+def finish(change: TagChange) -> None:
+    """Close the new sidecar, and remove it if it has not got its name."""
+    if change.descriptor is None:
+        return
+    made = os.fstat(change.descriptor)
+    close(change.descriptor)
+    change.descriptor = None
+    try:
+        if os.path.samestat(change.part.stat(), made):
+            change.part.unlink()
+    except FileNotFoundError:
+        pass
+
+
+def settle_part(entry: FileAt, part: FileAt) -> None:
+    """Clear up the hidden name of a change that was killed: the sidecar has its old or its new content.
+
+    Where a newer one of another program was exchanged, it gets its name back. Raises OSError.
+    """
+    try:
+        content, _ = _read(part)
+    except XmpError:
+        content = b""
+    except FileNotFoundError:
+        return
+    try:
+        there, _ = _read(entry)
+    except FileNotFoundError:
+        renaming.put_back(part, entry)
+        return
+    except XmpError:
+        there = b""
+    if _without_ours(there) != _without_ours(content) and _has_ours(there) and not _has_ours(content):
+        renaming.exchange(part, entry)
+    part.unlink()
+
+
+def _without_ours(content: bytes) -> bytes:
+    try:
+        return tags.remove(content)
+    except XmpError:
+        return content
+
+
+def _has_ours(content: bytes) -> bool:
+    return _without_ours(content) != content
+
+
+def _read(entry: FileAt) -> tuple[bytes, os.stat_result]:
+    """Read a sidecar. Raises FileNotFoundError, XmpError and OSError."""
+    try:
+        descriptor = os.open(entry.name, OPEN_FLAGS, dir_fd=entry.folder)
+    except OSError as error:
+        if error.errno in _NO_FILE:
+            raise XmpError(tr("it is no regular file")) from error
+        raise
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise XmpError(tr("it is no regular file"))
+        if status.st_size > MOST_BYTES:
+            raise too_large(status.st_size)
+        content = b""
+        while len(content) <= status.st_size and (more := os.read(descriptor, status.st_size + 1)):
+            content += more
+        return content, status
+    finally:
+        close(descriptor)
+
+
+def _copy_attributes(old: FileAt, new: int) -> None:
+    descriptor = os.open(old.name, OPEN_FLAGS, dir_fd=old.folder)
+    try:
+        copy_attributes(descriptor, new, os.fstat(descriptor))
+    finally:
+        close(descriptor)
+
+
+def _is_still(entry: FileAt, before: Identity | None) -> bool:
+    return Identity.from_stat(entry.stat()) == before
+
+
+def _changed(change: TagChange) -> SourceChanged:
+    return SourceChanged(tr("'{name}' was changed by another program", name=change.entry.name))
