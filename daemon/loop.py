@@ -182,7 +182,7 @@ class WorkLoop:
             self._report(outcome)
             self._monitor.outcome(outcome)
             self._reloader.outcome(outcome)
-            if self._corrections is not None and outcome.destination is not None:
+            if self._corrections is not None and outcome.destination not in (None, outcome.path):
                 self._corrections.filed(outcome.destination)
             yield outcome
             self._stepped()

@@ -371,6 +371,7 @@ def _outcome(decoded: Decoded, result: FilingResult) -> Outcome:
     return Outcome(
         path=decoded.path,
         status=result.status,
+        action=result.row.action,
         label=decision.label,
         confidence=decision.confidence,
         fate=decision.fate,

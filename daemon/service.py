@@ -127,6 +127,7 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
         roots = Roots([*settings.watch, *outputs], why_closed=None if output_marks is None else output_marks.why_closed)
         filer = Filer(
             settings.output,
+            tags_too=settings.metadata == "xmp",
             journal=journal,
             dry_run=dry_run,
             roots=roots,

@@ -21,7 +21,7 @@ from models.text.language import tr
 from models.text.spelling import closest
 
 #: What may be done with the images of a class: those of `Settings.action`, and "leave", which leaves them in the inbox.
-ClassAction = Literal["move", "copy", "link", "leave"]
+ClassAction = Literal["move", "copy", "link", "tag", "leave"]
 
 
 class ClassRule(BaseModel):

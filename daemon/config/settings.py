@@ -70,7 +70,12 @@ class Settings(BaseSettings):
     others_dir: str = setting("others", mark("folder for unsure and unknown images"), metavar="NAME")
     quarantine_dir: str = setting("quarantine", mark("folder for unreadable files"), metavar="NAME")
     layout: str = setting(FLAT, mark("folders in those of the classes; config.toml explains it"), metavar="TEMPLATE")
-    action: Literal["move", "copy", "link"] = setting("move", mark("what filing does"), metavar="move|copy|link")
+    action: Literal["move", "copy", "link", "tag"] = setting(
+        "move", mark("what filing does"), metavar="move|copy|link|tag"
+    )
+    metadata: Literal["none", "xmp"] = setting(
+        "none", mark("whether filed images are tagged, too, in XMP sidecars"), metavar="none|xmp"
+    )
     language: Literal["auto", "en", "ko"] = "auto"
     recursive: bool = setting(True, mark("watch the folders inside, too"))
     cross_mounts: bool = setting(False, mark("and those that are on other file systems"))

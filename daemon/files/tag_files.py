@@ -26,7 +26,8 @@ from models.xmp.document import MOST_BYTES, XmpError, too_large
 from models.xmp.tags import Tag
 
 _ENDINGS = (".xmp", ".XMP")
-_LONGEST_NAME = 255
+#: A name of so many bytes may be too long for its file system, once it has an ending.
+_LONG_NAME = 100
 _WRITABLE = 0o222
 #: What a name stands for that cannot be opened as a file.
 _NO_FILE = frozenset({errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENODEV})
@@ -51,16 +52,19 @@ class TagChange:
         return self.before is None and self.content is None
 
 
-def sidecar_names(image: str) -> list[str]:
-    """List the names that the sidecar of an image may have; a new one has the first that is short enough."""
-    stem = os.path.splitext(image)[0]  # noqa: PTH122 - a Path would read "." and ".." into the name
-    names = [start + ending for start in (image, stem) for ending in _ENDINGS]
-    return [name for name in names if len(os.fsencode(name)) <= _LONGEST_NAME]
+def sidecar_names(image: FileAt) -> list[str]:
+    """List the names that the sidecar of an image may have; a new one has the first. Raises OSError."""
+    stem = os.path.splitext(image.name)[0]  # noqa: PTH122 - a Path would read "." and ".." into the name
+    names = [start + ending for start in (image.name, stem) for ending in _ENDINGS]
+    if len(image.name) * 4 <= _LONG_NAME or len(os.fsencode(image.name)) <= _LONG_NAME:
+        return names
+    longest = os.fstatvfs(image.folder).f_namemax
+    return [name for name in names if len(os.fsencode(name)) <= longest]
 
 
 def sidecar_of(image: FileAt) -> FileAt:
     """Find the sidecar of an image, or the name for a new one. Raises XmpError and OSError."""
-    names = [image._replace(name=name) for name in sidecar_names(image.name)]
+    names = [image._replace(name=name) for name in sidecar_names(image)]
     for entry in names:
         if entry.seems_taken() and (entry.name.startswith(image.name) or _is_shared_by_none(entry, image)):
             return entry
@@ -114,18 +118,10 @@ def prepare(image: FileAt, tag: Tag | None, name_part: Callable[[str], str]) -> 
 
 
 def write(change: TagChange) -> None:
-    """Write the new sidecar under its hidden name; it is not flushed. Raises XmpError and OSError."""
+    """Write the new sidecar under its hidden name; it is not flushed. Raises OSError."""
     if change.content is None:
         return
-    try:
-        change.descriptor = create(change.part, 0o666 if change.before is None else 0o600)
-    except FileExistsError:
-        change.part.unlink()  # of an earlier try
-        change.descriptor = create(change.part, 0o666 if change.before is None else 0o600)
-    except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:
-            raise XmpError(tr("its name is too long for one of its own")) from error
-        raise
+    change.descriptor = create(change.part, 0o666 if change.before is None else 0o600)
     if change.before is None:
         hand_over(change.descriptor, change.part.folder)
     else:
@@ -182,26 +178,32 @@ def finish(change: TagChange) -> None:
 
 
 def settle_part(entry: FileAt, part: FileAt) -> None:
-    """Clear up the hidden name of a change that was killed: the sidecar has its old or its new content.
+    """Clear up the hidden names of a change that was killed. Raises OSError.
 
-    Where a newer one of another program was exchanged, it gets its name back. Raises OSError.
+    The sidecar has its old or its new content, or has no name now. A version of another program that it was exchanged
+    for, or that lost its name meanwhile, gets it back.
     """
+    for hidden in (part, part._replace(name=f"{part.name}.")):
+        if not hidden.exists():
+            continue
+        if not entry.exists():
+            renaming.put_back(hidden, entry)
+            continue
+        there, content = _content(entry), _content(hidden)
+        if _without_ours(there) == _without_ours(content) or _has_ours(content):
+            hidden.unlink()
+        elif _has_ours(there):
+            renaming.exchange(hidden, entry)
+            hidden.unlink()
+        else:
+            renaming.put_back(hidden, entry)
+
+
+def _content(entry: FileAt) -> bytes:
     try:
-        content, _ = _read(part)
+        return _read(entry)[0]
     except XmpError:
-        content = b""
-    except FileNotFoundError:
-        return
-    try:
-        there, _ = _read(entry)
-    except FileNotFoundError:
-        renaming.put_back(part, entry)
-        return
-    except XmpError:
-        there = b""
-    if _without_ours(there) != _without_ours(content) and _has_ours(there) and not _has_ours(content):
-        renaming.exchange(part, entry)
-    part.unlink()
+        return b""
 
 
 def _without_ours(content: bytes) -> bytes:

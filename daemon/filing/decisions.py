@@ -22,6 +22,7 @@ class Decision:
     ``detail`` without ``reason`` says that an image is unknown, and how strange it is. ``fate`` is what
     was decided of an image that was classified: a decision has either a fate or a reason. ``how``: it is a person's,
     which is kept as a label; None: the model's. ``origin``: where an image was filed from that lies in the output.
+    ``action``: what is done with it; None: what the rules say. ``again``: also if it was filed before, as it is.
     """
 
     source: Source
@@ -34,6 +35,8 @@ class Decision:
     detail: str | None = None
     how: How | None = None
     origin: Path | None = None
+    action: str | None = None
+    again: bool = False
 
     def __post_init__(self) -> None:
         assert (self.fate is None) != (self.reason is None), "either a fate or a reason"
@@ -63,4 +66,6 @@ class FilingResult(NamedTuple):
     @property
     def destination(self) -> Path | None:
         """Return where the image is now, or would be after a dry run."""
-        return self.row.destination if self.status in (Status.FILED, Status.PLANNED) else None
+        if self.status not in (Status.FILED, Status.PLANNED):
+            return None
+        return self.row.source if self.row.action == "tag" else self.row.destination

@@ -21,7 +21,7 @@ from daemon.files.output_marks import OutputMarks
 from daemon.files.renaming import FileAt
 from daemon.files.roots import Roots
 from daemon.files.source import Identity, SourceChanged, SourceGone
-from daemon.filing import transfer
+from daemon.filing import tagging, transfer
 from daemon.filing.batch import Batch, Destination
 from daemon.filing.decisions import Decision, FilingResult
 from daemon.filing.folder_layout import FolderLayout
@@ -44,7 +44,7 @@ from models.text.printable import shown
 
 __all__ = ["Action", "Decision", "Filer", "FilingResult", "Status"]
 
-Action = Literal["move", "copy", "link"]
+Action = Literal["move", "copy", "link", "tag"]
 
 #: The most names that a dry run remembers having given out; beyond them it starts over, for it may go on for months.
 MOST_PLANNED = 100_000
@@ -56,7 +56,8 @@ class Filer:
     """Files images into the folders under ``output``.
 
     ``move`` takes them out of the inbox; ``copy`` and ``link`` (a hard link, or a copy where none is possible) leave
-    them there and remember in the journal which ones are filed. Without a journal the memory ends with this object,
+    them there and remember in the journal which ones are filed; ``tag`` leaves them, too, and has the class written
+    into their XMP sidecars, see `tagging`. Without a journal the memory ends with this object,
     and a crash may leave a ``.part`` file. A dry run changes nothing anywhere. ``skip_equal``: an image is not
     copied if the folder held an identical file under its name (or name_2, ...) before this object wrote there, and the
     markers of folders are touched, so that a daemon does not take its images for a person's. ``rules`` of classes may
@@ -79,6 +80,7 @@ class Filer:
         sidecars: Sidecars | None = None,
         layout: FolderLayout | None = None,
         rules: ClassRules | None = None,
+        tags_too: bool = False,
         run: str = "",
     ) -> None:
         """``mark`` of the output: checked for each batch that it is the right folder and no other daemon files there.
@@ -87,6 +89,7 @@ class Filer:
         ``sidecars``: what sends sidecars after images. ``layout``: of the class folders; None: flat. ``rules`` of
         classes; None: ``action`` and ``layout`` hold for all. ``run``: the name of the run that the rows are of, if it
         is not the journal's.
+        ``tags_too``: images that are filed into class folders are tagged there.
         """
         self._output = Output(output, roots, class_mounts)
         self._others: dict[Path, Output] = {}  # by the rules of classes
@@ -102,6 +105,7 @@ class Filer:
         self._interrupted: set[tuple[int, int, int]] | None = set()
         self._sidecars = sidecars or Sidecars(held)
         self._layout = layout or FolderLayout()
+        self._tags_too = tags_too
         template = self._layout.layout.template
         self.adopt(rules or ClassRules(FilingRule(output=self._output.path, action=action, layout=template)))
 
@@ -161,7 +165,9 @@ class Filer:
             batch = Batch(folders, self._names_given_out(), make=not self._dry_run)
             for decision, image in zip(decisions, transfers, strict=True):
                 self._plan(decision, image, batch)
-            transfer.run(transfers, self._journal)
+            tagged = [image for image in transfers if image.row.action == "tag" and image.row.reason is None]
+            transfer.run([image for image in transfers if image not in tagged], self._journal)
+            tagging.run(tagged, self._journal)
             for image in transfers:
                 if image.status is Status.FILED and image.row.reason is not None:
                     write_reason(image.target, image.row)
@@ -169,9 +175,11 @@ class Filer:
                     assert self._interrupted is not None, "nothing is begun before the journal was read"
                     self._interrupted.add(image.row.identity.on_any_device)
             filed = [image for image in transfers if image.status is Status.FILED and image.row.reason is None]
+            filed = [image for image in filed if image not in tagged]
             if self._skip_equal:
                 self._own_copies.update(image.row.destination for image in filed)
             self._sidecars.follow(filed, self._journal)
+            tagging.follow(filed, self._journal)
         return [_filed(decision, image, batch) for decision, image in zip(decisions, transfers, strict=True)]
 
     def recover(self) -> Counter[State]:
@@ -209,7 +217,7 @@ class Filer:
         source = decision.source
         return Filing(
             state=State.INTENT,
-            action=self._rule_of(decision).action,
+            action=decision.action or self._rule_of(decision).action,
             source=source.path,
             identity=source.identity,
             sha256=source.sha256,
@@ -247,14 +255,16 @@ class Filer:
             stuck = tr("A copy of '{source}' can neither be finished nor taken back.", source=row.source)
             return image.settle(Status.RETRY, stuck)
         if row.action != "move":
-            if row.identity in batch.identities or self._was_filed(row):
+            if not decision.again and (row.identity in batch.identities or self._was_filed(row)):
                 return image.settle(Status.ALREADY)
             batch.identities.add(row.identity)
-            if not self._dry_run and row.reason is None:
+            if not self._dry_run and row.reason is None and row.action != "tag":
                 self._remove_earlier_copy(image, batch)
             if row.reason is not None or stays:
                 row.state = State.LEFT if row.reason is None else State.REFUSED
                 return image.settle(status_of_staying(row)) if self._dry_run else None
+        if row.action == "tag":
+            return self._choose_tag(decision, image)
         if decision.fate is Fate.SURE:  # a folder in an inner one would be a class
             batch.inside[image] = self._layout.by(rule.layout).place(row, image.source, decision.origin)
         inside, output = batch.inside.get(image, ""), self._output_of(rule)
@@ -270,7 +280,19 @@ class Filer:
         row.filed_name = name
         if decision.how is not None:
             image.label = _label(decision.how, row)
+        if self._tags_too and decision.kind == "class":
+            image.then = tagging.follow_up
         return image.settle(Status.PLANNED) if self._dry_run else None
+
+    def _choose_tag(self, decision: Decision, image: Transfer) -> None:
+        """Let an image be tagged where it lies, or lose a tag of ours where it is sure to be of no class."""
+        row = image.row
+        row.folder = row.source.parent if decision.kind == "class" else self._output.path / decision.folder
+        row.filed_name = row.source.name if decision.kind == "class" else None
+        if decision.how is not None:
+            image.label = _label(decision.how, row)
+        if self._dry_run:
+            image.settle(Status.PLANNED)
 
     def _was_filed(self, row: Filing) -> bool:
         """Whether the file was filed before, in this state or with the same content: a clock may have been set."""
@@ -285,7 +307,7 @@ class Filer:
         """Remove the copy or link made before the writer of the image had finished: the original has all of it."""
         source = image.row.source
         old = self._journal.last_filed_from([source], image.row.time - _GROWTH_PERIOD)
-        if old is None or old.destination is None or old.action == "move" or old.sha256 == image.row.sha256:
+        if old is None or old.destination is None or old.action in ("move", "tag") or old.sha256 == image.row.sha256:
             return
         try:
             copy = batch.folders.entry(old.destination)
@@ -314,12 +336,11 @@ class Filer:
 
 def _label(how: How, row: Filing) -> Label:
     assert row.sha256 is not None
-    assert row.destination is not None
     return Label(
         sha256=row.sha256,
         label=row.label,
         how=how,
-        path=row.destination,
+        path=row.destination or row.source,
         identity=row.identity,
         time=row.time,
         filing=row,

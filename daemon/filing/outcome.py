@@ -13,13 +13,15 @@ from models.deciding.decision import Fate
 class Outcome:
     """Outcome of one image; ``detail`` is a sentence where it was not simply filed.
 
-    ``label``, ``confidence`` and ``fate``: what was decided of one that was classified, whether it could then be moved
-    or not. ``folder``: that of its class, or of other images, below the output; it was to go to the one ``inside``.
-    ``elsewhere``: the output that it went to, where that is not the main one.
+    ``action``: what is done with it. ``label``, ``confidence`` and ``fate``: what was decided of one that was
+    classified, whether it could then be moved or not. ``folder``: that of its class, or of other images, below the
+    output; it was to go to the one ``inside``. ``elsewhere``: the output that it went to, where that is not the main
+    one.
     """
 
     path: Path
     status: Status
+    action: str = "move"
     label: str | None = None
     confidence: float | None = None
     fate: Fate | None = None

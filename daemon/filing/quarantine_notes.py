@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from typing import Any
 
 from loguru import logger
@@ -58,3 +59,12 @@ def read_reason(image: FileAt) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         return {}
     return written if isinstance(written, dict) else {}
+
+
+def remove_reason(image: FileAt, filing: Filing) -> None:
+    """Take away the note that was written beside a quarantined image, if it is that note."""
+    note = read_reason(image)
+    same = filing.sha256 is not None and note.get("sha256") == filing.sha256
+    if same or note.get("source") == str(filing.source):
+        with suppress(OSError):
+            FileAt(image.folder, reason_name(image)).unlink()

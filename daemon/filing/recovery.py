@@ -22,6 +22,7 @@ from daemon.files.renaming import FileAt, close
 from daemon.files.roots import NO_FOLDER, OpenFolders, Roots
 from daemon.files.source import OPEN_FLAGS, BeingWritten, Identity
 from daemon.files.writers import is_being_written, unlink_closed
+from daemon.filing import tagging
 from daemon.filing.growth import is_earlier_state
 from daemon.filing.identity import is_as_read, is_one_folder, is_put_here, is_same_inode, is_unchanged
 from daemon.filing.private_names import private_name
@@ -48,7 +49,10 @@ def recover(journal: Journal, roots: Roots | None = None) -> Counter[State]:
         try:
             report_progress()
             with OpenFolders(roots or Roots()) as folders:
-                InterruptedFiling(row, folders).recover()
+                if row.action == "tag":
+                    tagging.recover(row, folders)
+                else:
+                    InterruptedFiling(row, folders).recover()
         except Stopping:
             break
         except OSError as error:
@@ -59,7 +63,7 @@ def recover(journal: Journal, roots: Roots | None = None) -> Counter[State]:
                     error=error,
                 )
             )
-    ends = Counter(row.state for row in rows)
+    ends = Counter(row.state for row in rows if row.action != "tag" or row.image_id is None)
     held = journal.held()
     _settle_returns(rows, held, journal)
     journal.write(rows)

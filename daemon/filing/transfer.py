@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from loguru import logger
@@ -52,6 +53,7 @@ class Transfer:
     sentence, for RETRY. ``part`` is the copy while it has a private name; ``placed``: this transfer made a copy or
     link, and it has its final name, so that backing out must remove it. ``undoes``: the filing that it undoes, if the
     image is to be held at its target. ``label`` is what a person said that it is; both are written with the intent.
+    ``then`` makes the row of what is to be done once the image is filed; as ``follow_up`` it is written with its end.
     """
 
     wanted: str
@@ -65,6 +67,8 @@ class Transfer:
     exact: bool = False
     undoes: Filing | None = None
     label: Label | None = None
+    then: Callable[[Transfer], Filing] | None = None
+    follow_up: Filing | None = None
 
     @property
     def held(self) -> list[Held]:
@@ -194,7 +198,7 @@ class TransferBatch:
             return self._copy(transfer)
         try:
             if row.action == "link":
-                self._make_target(transfer, _link)
+                self._make_target(transfer, lambda linked: renaming.link_or_cannot(linked.source, linked.target))
                 transfer.placed = True
             else:
                 self._make_target(transfer, _rename)
@@ -262,8 +266,12 @@ class TransferBatch:
 
     def _give_final_name(self, transfer: Transfer) -> None:
         """Give a copy its final name."""
+        part = transfer.part
+        assert part is not None
         try:
-            self._make_target(transfer, _rename_copy)
+            self._make_target(
+                transfer, lambda to: renaming.move_noreplace(part, to.target, lambda: to.private("place"))
+            )
             transfer.placed = True
         except CannotMove:
             self._make_target(transfer, self._write_under_final_name)
@@ -346,7 +354,10 @@ class TransferBatch:
             if transfer.row.state is not State.COPIED or transfer.source.folder not in unflushed:
                 transfer.row.state = State.DONE
             transfer.settle(Status.FILED)
-        self._journal.write_later([transfer.row for transfer in self._all])
+            with suppress(OSError):  # a program that waits for filed images may have taken it by now
+                transfer.follow_up = transfer.then and transfer.then(transfer)
+        rows = [row for transfer in self._all for row in (transfer.row, transfer.follow_up) if row is not None]
+        self._journal.write_later(rows)
 
     def _back_out(
         self, transfer: Transfer, status: Status, error: str | None = None, *, is_written: bool = False
@@ -383,17 +394,8 @@ class TransferBatch:
         transfer.placed = False
 
 
-def _link(transfer: Transfer) -> None:
-    renaming.link_or_cannot(transfer.source, transfer.target)
-
-
 def _rename(transfer: Transfer) -> None:
     renaming.move_noreplace(transfer.source, transfer.target, lambda: transfer.private("claim"))
-
-
-def _rename_copy(transfer: Transfer) -> None:
-    assert transfer.part is not None
-    renaming.move_noreplace(transfer.part, transfer.target, lambda: transfer.private("place"))
 
 
 def _pending(transfers: Iterable[Transfer]) -> Iterable[Transfer]:

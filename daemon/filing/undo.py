@@ -21,9 +21,10 @@ from daemon.filing.free_names import free_name
 from daemon.filing.held import HeldImages
 from daemon.filing.identity import is_filed_image, is_one_folder, is_unchanged, is_untouched
 from daemon.filing.private_names import private_name
-from daemon.filing.quarantine_notes import read_reason, reason_name
+from daemon.filing.quarantine_notes import remove_reason
 from daemon.filing.status import Status, describe, sentence
 from daemon.filing.transfer import Transfer
+from daemon.filing.untagging import earlier, take_back, take_out
 from daemon.journal.held import Held
 from daemon.journal.journal import Journal, JournalBusy
 from daemon.journal.records import Filing, State
@@ -58,12 +59,16 @@ class _Return(NamedTuple):
 
 
 class _Original(NamedTuple):
-    """An image in the inbox of which the ``copy`` is to be removed; None where it has returned already."""
+    """An image in the inbox of which the ``copy`` is to be removed; None where it has returned already, or has a tag.
+
+    ``may_be_held``: it was not filed before that.
+    """
 
     filing: Filing
     entry: FileAt
     identity: Identity
     copy: FileAt | None
+    may_be_held: bool = True
 
 
 #: Answers whether a name still is the filed image: `is_filed_image`, unless a caller knows more.
@@ -82,11 +87,11 @@ def undo(
     """Undo filings, some at a time, in the order given (newest first, as a history yields them).
 
     A moved image moves back, and its sidecars with it; of a copy or link, the copy is removed while the original is
-    still there; a refusal is forgotten. Without a journal it is a dry run, which changes nothing. Raises JournalBusy;
-    then all those before are undone with their sidecars, and none of the rest. ``roots``: the inboxes and the output,
-    see `Roots`. ``is_filed`` is asked about moved images only; copies and sidecars are always
-    recognised by `is_filed_image`. ``taken``: the names that a dry run has given out, and gives out. ``held``: what is
-    back in an inbox is held there.
+    still there; a tag is taken out; a refusal is forgotten. Without a journal it is a dry run, which changes nothing.
+    Raises JournalBusy; then all those before are undone with their sidecars, and none of the rest. ``roots``: the
+    inboxes and the output, see `Roots`. ``is_filed`` is asked about moved images only; the others are always recognised
+    by `is_filed_image`. ``taken``: the names that a dry run has given out, and gives out. ``held``: what is back in an
+    inbox is held there.
     """
     roots, taken = roots or Roots(), set() if taken is None else taken
     for group in _groups(filings):
@@ -95,7 +100,8 @@ def undo(
         if journal is not None:
             for undone in results:
                 if undone.status is Status.UNDONE:
-                    _bring_sidecars(journal, undone, sidecars[undone.filing.id], roots, taken)
+                    beside = take_back(journal, undone.filing, sidecars[undone.filing.id], roots)
+                    _bring_sidecars(journal, undone, beside, roots, taken)
             # Last of all: after a kill, only an image that is not marked as undone has its sidecars looked for.
             journal.write_later(changed)
         yield from results
@@ -137,7 +143,7 @@ def _undo(
         if journal is not None:
             _hold_originals(journal, [one for one in begun if isinstance(one, _Original)], held)
             _bring_back(journal, returns, held)
-        results = [_result(one, held) for one in begun]
+        results = [_result(one, held, journal) for one in begun]
     if held is not None:
         filed_still = {
             undone.filing.source
@@ -157,7 +163,7 @@ def _hold_originals(journal: Journal, originals: Sequence[_Original], held: Held
     images = [
         Held(path=one.filing.source, identity=one.identity, filing_id=one.filing.id)
         for one in originals
-        if held.applies_to(one.filing.source)
+        if one.may_be_held and held.applies_to(one.filing.source)
     ]
     if images:
         journal.write([], held=images)
@@ -213,12 +219,17 @@ def _begin(
     """Prepare the return of an image that was moved, or the removal of a copy; or say what else becomes of it."""
     if filing.state in (State.REFUSED, State.LEFT):
         return _planned(filing) if journal is None else _succeeded(filing)
-    if filing.state is not State.DONE or filing.destination is None:
+    if filing.state is not State.DONE or (filing.destination is None and filing.action != "tag"):
         return Undone(filing=filing, status=Status.ALREADY)
     try:
-        image = folders.entry(filing.destination)
+        image = folders.entry(filing.destination or filing.source)
         if not (is_filed if filing.action == "move" else is_filed_image)(image, filing):
             return Undone(filing=filing, status=Status.CHANGED)
+        if filing.action == "tag":
+            if journal is None:
+                return _planned(filing)
+            is_first = earlier(journal, filing) is None
+            return _Original(filing, image, Identity.from_stat(image.stat()), None, may_be_held=is_first)
         if filing.action != "move":
             return _original_of(journal, filing, image, folders)
         if journal is not None:
@@ -269,16 +280,16 @@ def _prepare_return(journal: Journal, filing: Filing, image: FileAt, folders: Op
     return _Return(filing, image, Transfer(filing.source.name, row, source=image, target=target))
 
 
-def _result(finished: Undone | _Return | _Original, held: HeldImages | None) -> Undone:
+def _result(finished: Undone | _Return | _Original, held: HeldImages | None, journal: Journal | None) -> Undone:
     """Say what became of an image, and set the new states."""
     match finished:
         case _Return():
             return _returned(finished)
         case _Original():
-            undone = _undone_beside(finished)
+            undone = _untagged(finished, journal) if finished.filing.action == "tag" else _undone_beside(finished)
             if held is None or undone.status is not Status.UNDONE:
                 return undone
-            return replace(undone, held=held.applies_to(finished.filing.source))
+            return replace(undone, held=finished.may_be_held and held.applies_to(finished.filing.source))
         case _:
             return finished
 
@@ -290,11 +301,18 @@ def _returned(finished: _Return) -> Undone:
     if transferred.status is not Status.FILED:
         return Undone(filing=filing, status=transferred.status, error=transferred.error)
     if filing.reason is not None:
-        _remove_note(finished.image, filing)
+        remove_reason(finished.image, filing)
     # VOID deletes the row: a return is no filing of its own.
     filing.state, transferred.row.state = State.UNDONE, State.VOID
     is_held = transferred.undoes is not None
     return Undone(filing=filing, status=Status.UNDONE, destination=transferred.row.destination, held=is_held)
+
+
+def _untagged(original: _Original, journal: Journal | None) -> Undone:
+    why = None if journal is None else take_out(journal, original.filing, original.entry)
+    if why is None:
+        return _succeeded(original.filing)
+    return Undone(filing=original.filing, status=Status.RETRY, error=why)
 
 
 def _undone_beside(original: _Original) -> Undone:
@@ -379,12 +397,3 @@ def _planned(filing: Filing, destination: Path | None = None) -> Undone:
 def _succeeded(filing: Filing, destination: Path | None = None) -> Undone:
     filing.state = State.UNDONE
     return Undone(filing=filing, status=Status.UNDONE, destination=destination)
-
-
-def _remove_note(image: FileAt, filing: Filing) -> None:
-    """Take away the note that was written beside a quarantined image, if it is that note."""
-    note = read_reason(image)
-    same = filing.sha256 is not None and note.get("sha256") == filing.sha256
-    if same or note.get("source") == str(filing.source):
-        with suppress(OSError):
-            FileAt(image.folder, reason_name(image)).unlink()

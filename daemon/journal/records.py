@@ -39,7 +39,7 @@ TEXT_ID = "(SELECT id FROM texts WHERE text = ?)"
 #: A class, or those in the folder of that name; for the values see `of_class`.
 OF_CLASS = "(label = ? OR (label > ? AND label < ?))"
 #: What keeps a file in the inbox from being filed again: it was filed or refused, or left there.
-_FILED = "(state = 'refused' OR (state = 'done' AND action IN ('copy', 'link')))"
+_FILED = "(state = 'refused' OR (state = 'done' AND action IN ('copy', 'link', 'tag')))"
 REMEMBERED = f"({_FILED} OR state = 'left')"
 _SAME_PATH = "(name = :name AND inbox = (SELECT id FROM texts WHERE text = :inbox))"
 _FILED_BEFORE = f"""
@@ -81,7 +81,8 @@ class State(StrEnum):
 class Filing:
     """One image, filed or being filed; ``id`` is None until it is written.
 
-    It goes to ``folder`` as ``filed_name``; they are None where no place was chosen.
+    It goes to ``folder`` as ``filed_name``; they are None where no place was chosen. An image that is tagged goes where
+    it is; one that gets no tag, since a model was not sure, has the folder of the others and no name.
     ``copy_ino`` is the inode of the copy, where one was made. ``reason`` is None except for unreadable images.
     ``image_id``: this is a sidecar, and that is the filing of its image. ``duplicate_of``: the filing of an image with
     the same content that was there when this one came; the journal may have forgotten it since.

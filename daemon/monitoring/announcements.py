@@ -12,7 +12,7 @@ from daemon.files.layout import FLAT
 from daemon.monitoring.messages import shown, some
 from daemon.reloading.threshold import Threshold
 from models.classifier import Classifier
-from models.text.language import tr
+from models.text.language import mark, tr
 
 
 def conclude(summary: str, left: int, *, once: bool, dry_run: bool) -> None:
@@ -74,7 +74,26 @@ def announce(settings: Settings, classifier: Classifier, threshold: Threshold, t
             )
         )
     logger.info(tr("classes: {classes}", classes=classes))
+    _announce_action(settings, dry_run=dry_run)
+    announce_rules(settings.class_rules, metadata.classes)
+    if settings.layout != FLAT:
+        logger.info(tr("in class folders images lie by the layout {layout}", layout=settings.layout))
+    logger.info("{}", threshold)
+    if threshold.rolled_up:
+        logger.info("{}", threshold.rolled_up)
+    logger.info(tr("ready; stop with Ctrl-C"))
+
+
+def _announce_action(settings: Settings, *, dry_run: bool) -> None:
+    """Say what is done with images."""
+    if settings.action == "tag":
+        said = mark("tagging images where they are, in XMP sidecars; unsure and unreadable ones stay as they are")
+        planned = mark("a dry run, not tagging images: it only says which tags they would get")
+        logger.info(tr(planned if dry_run else said))
+        return
     verb = {"move": tr("moving"), "copy": tr("copying"), "link": tr("linking")}[settings.action]
+    if settings.metadata == "xmp":
+        logger.info(tr("images in class folders are tagged in XMP sidecars, too"))
     logger.info(
         tr(
             "{doing} images to {output}/<class>/, others to {others_dir}/, unreadable files to {quarantine_dir}/",
@@ -84,10 +103,3 @@ def announce(settings: Settings, classifier: Classifier, threshold: Threshold, t
             quarantine_dir=settings.quarantine_dir,
         ),
     )
-    announce_rules(settings.class_rules, metadata.classes)
-    if settings.layout != FLAT:
-        logger.info(tr("in class folders images lie by the layout {layout}", layout=settings.layout))
-    logger.info("{}", threshold)
-    if threshold.rolled_up:
-        logger.info("{}", threshold.rolled_up)
-    logger.info(tr("ready; stop with Ctrl-C"))

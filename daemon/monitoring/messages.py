@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from daemon.filing.outcome import Outcome
 from daemon.filing.status import Status
-from models.text.language import tr, trn
+from models.text.language import mark, tr, trn
 from models.text.printable import quoted, shown
 
 if TYPE_CHECKING:
@@ -24,7 +24,10 @@ def line(outcome: Outcome) -> str:
         why = f"{outcome.confidence:.2f}"
     else:
         why = f"{outcome.label}? {outcome.confidence:.2f}{f', {outcome.detail}' if outcome.detail else ''}"
-    name, where = outcome.path.name, outcome.place
+    name = outcome.path.name
+    if outcome.action == "tag" and outcome.reason is None:
+        return _tagging(outcome, name, why)
+    where = outcome.place
     if outcome.status is Status.PLANNED:
         return tr("{name} would go to {place} ({why})", name=name, place=where, why=why)
     return shown(f"{name} -> {where} ({why})")
@@ -38,6 +41,14 @@ def left(outcome: Outcome) -> str:
         label=outcome.label,
         confidence=outcome.confidence or 0.0,
     )
+
+
+def _tagging(outcome: Outcome, name: str, why: str | None) -> str:
+    if outcome.fate is None or not outcome.fate.is_filed:
+        says = mark("{name} would get no tag ({why})"), mark("{name} gets no tag ({why})")
+    else:
+        says = mark("{name} would be tagged {label} ({why})"), mark("{name} is tagged {label} ({why})")
+    return tr(says[outcome.status is not Status.PLANNED], name=name, label=outcome.label, why=why)
 
 
 def fields(outcome: Outcome) -> dict[str, Any]:

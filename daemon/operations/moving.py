@@ -35,6 +35,7 @@ def make_filer(desk: Desk, *, dry_run: bool = False, run: str | None = None) -> 
         class_mounts=ClassMounts(journal_path(state, desk.output).parent),
         sidecars=settled_sidecars(),
         layout=FolderLayout(desk.settings.layout, desk.settings.watch),
+        tags_too=desk.settings.metadata == "xmp",
         run=run or new_run(),
     )
 

@@ -13,7 +13,7 @@ from daemon.journal.records import Filing, State
 from daemon.operations.desk import Desk, Item, Result
 from daemon.operations.moving import log_move
 from daemon.operations.selection import record
-from models.text.language import tr
+from models.text.language import mark, tr
 from models.text.printable import quoted
 
 #: The outcomes after which nothing is left to be done.
@@ -100,6 +100,9 @@ class Returning:
         if filing.state in (State.REFUSED, State.LEFT) or filing.destination is None:
             return tr("{source} will be classified again", source=source)
         destination = self._name(filing.destination)
+        if filing.action == "tag" and undone.status in (Status.UNDONE, Status.PLANNED):
+            says = mark("the tag of {source} is taken out"), mark("the tag of {source} is to be taken out")
+            return tr(says[undone.status is Status.PLANNED], source=source)
         match undone.status:
             case Status.UNDONE if undone.destination is not None:
                 return f"{destination} -> {self._name(undone.destination)}"
@@ -111,7 +114,7 @@ class Returning:
                 return tr("{name} is to be removed; the original is {source}", name=destination, source=source)
             case Status.GONE:
                 return self._gone(filing, destination)
-            case Status.CHANGED if filing.action == "move":
+            case Status.CHANGED if filing.action in ("move", "tag"):
                 return tr("{name} is another file now, and stays", name=destination)
             case Status.CHANGED:
                 return tr(
