@@ -19,7 +19,7 @@ from daemon.files.renaming import CannotMove, FileAt, close
 from daemon.files.sidecar_names import namesakes
 from daemon.files.source import OPEN_FLAGS, BeingWritten, Identity, SourceChanged
 from daemon.files.writers import is_being_written, unlink_closed
-from models.ownership import hand_over
+from models.files.ownership import hand_over
 from models.text.language import tr
 from models.xmp import tags
 from models.xmp.document import MOST_BYTES, XmpError, too_large

@@ -24,7 +24,7 @@ from daemon.filing.status import Status, sentence
 from daemon.filing.transfer import Transfer, check_source
 from daemon.journal.journal import Journal, JournalBusy
 from daemon.journal.records import Filing, State
-from models.atomic import sync_folder
+from models.files.atomic import sync_folder
 from models.text.language import tr
 from models.text.printable import shown
 from models.xmp.document import XmpError
