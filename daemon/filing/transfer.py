@@ -201,7 +201,8 @@ class TransferBatch:
                 self._make_target(transfer, lambda linked: renaming.link_or_cannot(linked.source, linked.target))
                 transfer.placed = True
             else:
-                self._make_target(transfer, _rename)
+                rename = renaming.move_noreplace
+                self._make_target(transfer, lambda to: rename(to.source, to.target, lambda: to.private("claim")))
         except CannotMove:
             row.action = "copy" if row.action == "link" else row.action
             return self._copy(transfer)
@@ -392,10 +393,6 @@ class TransferBatch:
 
         renaming.drop(transfer.target, transfer.private("drop"), is_one_of_two)
         transfer.placed = False
-
-
-def _rename(transfer: Transfer) -> None:
-    renaming.move_noreplace(transfer.source, transfer.target, lambda: transfer.private("claim"))
 
 
 def _pending(transfers: Iterable[Transfer]) -> Iterable[Transfer]:
