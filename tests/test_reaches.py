@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -41,9 +42,10 @@ def reaches(source: str) -> Iterator[int]:
                 yield from (node.lineno for text in texts if isinstance(text, str) and is_private(text))
 
 
-def found() -> Iterator[tuple[Path, int]]:
-    for file in sorted((ROOT / "tests").rglob("*.py")):
-        yield from ((file, line) for line in reaches(file.read_text(encoding="utf-8")))
+@cache
+def found() -> list[tuple[Path, int]]:
+    files = sorted((ROOT / "tests").rglob("*.py"))
+    return [(file, line) for file in files for line in reaches(file.read_text(encoding="utf-8"))]
 
 
 def test_tests_use_what_is_public() -> None:

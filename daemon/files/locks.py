@@ -14,6 +14,11 @@ from models.text.language import tr
 #: The table of proc_locks(5).
 LOCKS = Path("/proc/locks")
 
+#: A table of fewer bytes is read at once. The kernel hands out a longer one in pieces of a page, and leaves out lines
+#: where others before them have been unlocked meanwhile: it is read several times.
+_AT_ONCE = 3000
+_READS = 5
+
 #: The file system does not know flock(2); some of them know locks of byte ranges.
 _NO_FLOCK = frozenset({errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
 #: How a lock is refused that somebody else holds.
@@ -95,8 +100,14 @@ def holders(inode: int) -> set[int]:
     return users
 
 
-def _lines() -> list[str]:
-    try:
-        return LOCKS.read_text(encoding="ascii", errors="replace").splitlines()
-    except OSError:
-        return []
+def _lines() -> set[str]:
+    lines: set[str] = set()
+    for _ in range(_READS):
+        try:
+            text = LOCKS.read_text(encoding="ascii", errors="replace")
+        except OSError:
+            break
+        lines.update(text.splitlines())
+        if len(text) < _AT_ONCE:
+            break
+    return lines

@@ -93,7 +93,7 @@ class Hanging:
         decoded = self._submit(task)
         if task.path.name not in self.names:
             return decoded
-        return self._pool.submit(lambda: (self._release.wait(60), decoded.result())[1])
+        return self._pool.submit(lambda: (self._release.wait(300), decoded.result())[1])
 
     def end(self) -> None:
         self._release.set()
@@ -308,7 +308,7 @@ def test_a_long_command_goes_on_between_the_batches_of_one_step(
         running.loop.step(0.05)
         return answered[-1] > before
 
-    wait_for(goes_on, "a turn within a step", 60)
+    wait_for(goes_on, "a turn within a step")
     running.turns.close()
 
 

@@ -52,7 +52,7 @@ def test_the_inbox_beside_a_share_whose_server_stops_is_filed(
         for name in ("b.png", "c.png"):
             draw(KINDS[1], 2).save(tmp_path / name)
             (tmp_path / name).rename(near / name)
-            wait_for(lambda name=name: list(filed.rglob(name)), f"{name} of the other inbox", 120)  # type: ignore[misc]
+            wait_for(lambda name=name: list(filed.rglob(name)), f"{name} of the other inbox")  # type: ignore[misc]
         status = run("daemon", "status", "--output", str(filed), cwd=tmp_path)
         assert "MISSING: its server or drive does not answer" in status.stdout
         server.send_signal(signal.SIGCONT)

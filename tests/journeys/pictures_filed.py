@@ -19,5 +19,5 @@ def file_pictures(place: Path, kind: str, seeds: range) -> list[Path]:
         found[:] = [path for name in names for path in (place / "sorted").glob(f"*/{name}")]
         return len(found) == len(names)
 
-    wait_for(filed, "the pictures are filed", 300)
+    wait_for(filed, "the pictures are filed")
     return found

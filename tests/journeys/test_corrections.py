@@ -69,13 +69,13 @@ def test_corrections_become_labels(place: Path, arguments: Sequence[str]) -> Non
         with arriving(place):
             correct(images[0], "wolf")
             correct(images[1], "others")
-            wait_for(lambda: labels(place) == {"0.jpg": "wolf", "1.jpg": None}, "they are noted", 60)
+            wait_for(lambda: labels(place) == {"0.jpg": "wolf", "1.jpg": None}, "they are noted")
         wait_for(lambda: status(place)["labels"] == {"moved": 2}, "status counts them")
         running.process.kill()
     correct(images[2], "fox")
     (place / "sorted/wolf/0.jpg").rename(images[0])
     with daemon(place, *arguments) as running:
-        wait_for(lambda: labels(place) == {"1.jpg": None, "2.jpg": "fox"}, "what was done meanwhile is noted", 60)
+        wait_for(lambda: labels(place) == {"1.jpg": None, "2.jpg": "fox"}, "what was done meanwhile is noted")
         assert running.terminate() == 0
     assert "internal error" not in running.log()
 

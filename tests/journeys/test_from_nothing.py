@@ -41,7 +41,7 @@ def test_ten_pictures_in_each_of_three_new_folders_are_enough(tmp_path: Path) ->
             filed.update({path.name: path.parent.name for path in (tmp_path / "sorted").glob("*/*5?.png")})
             return len(filed) == len(wanted)
 
-        wait_for(all_filed, "the pictures are filed", 120)
+        wait_for(all_filed, "the pictures are filed")
         assert running.terminate() == 0
     right = sum(filed[name] == wanted[name] for name in wanted)
     assert right >= len(wanted) - 1, filed

@@ -91,7 +91,7 @@ def wait_for_promise(place: Path, running: Daemon, *, audited: bool) -> Metadata
         metadata = served(place)
         return bool(metadata.audited) if audited else metadata.promise_lapsed
 
-    wait_for(is_made, running.log(), 300)
+    wait_for(is_made, running.log())
     done = json.loads(run("daemon", "status", "--json", cwd=place).stdout)
     assert done["learning"]["mode"] == "on"
     return served(place)

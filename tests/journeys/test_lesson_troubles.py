@@ -50,7 +50,7 @@ def wait_for_lessons(place: Path, running: Daemon, what: Callable[[dict[str, Any
         now = learning(place)
         return now["running"] is None and not now["waiting"] and what(now)
 
-    wait_for(is_done, running.log(), 180)
+    wait_for(is_done, running.log())
 
 
 @pytest.mark.timeout(900)
@@ -84,9 +84,9 @@ def test_without_the_run_in_use_the_service_files_on_and_says_why_once(place: Pa
     with daemon(place) as running:
         shutil.rmtree(place / "checkpoints" / pointer.run)
         dragged = drag(place, file_pictures(place, "discs", range(8)), "discs")
-        wait_for(lambda: learning(place)["lessons"].get("impossible") == 1, running.log(), 120)
+        wait_for(lambda: learning(place)["lessons"].get("impossible") == 1, running.log())
         drag(place, dragged[:1], "others")
-        wait_for(lambda: learning(place)["lessons"].get("impossible") == 2, running.log(), 120)
+        wait_for(lambda: learning(place)["lessons"].get("impossible") == 2, running.log())
         assert running.log().count("nothing is learned from") == 1
         (filed,) = file_pictures(place, "stripes", range(50, 51))
         assert filed.parent.name == "stripes"
@@ -105,10 +105,8 @@ def test_two_daemons_with_one_folder_of_checkpoints_learn_from_both(place: Path)
         drag(other, file_pictures(other, "checks", range(12)), "checks")
         two.wait_until_said("learned from 12 labels")
         wanted = {"discs", "fog", "checks", "stripes"}
-        wait_for(
-            lambda: set(checkpoint.load(place / "checkpoints").metadata.classes) == wanted, two.log() + one.log(), 120
-        )
-        wait_for(lambda: two.log().count("took over checkpoint") >= 1, two.log(), 120)
+        wait_for(lambda: set(checkpoint.load(place / "checkpoints").metadata.classes) == wanted, two.log() + one.log())
+        wait_for(lambda: two.log().count("took over checkpoint") >= 1, two.log())
         for running, at in ((one, place), (two, other)):
             wait_for_lessons(at, running, lambda _: True)
             for kind in ("discs", "checks"):

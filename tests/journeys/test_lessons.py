@@ -43,7 +43,7 @@ def file_discs(place: Path, seeds: range) -> list[Path]:
         found[:] = [path for name in names for path in (place / "sorted").glob(f"*/{name}")]
         return len(found) == len(names)
 
-    wait_for(filed, "the discs are filed", 120)
+    wait_for(filed, "the discs are filed")
     return found
 
 

@@ -93,7 +93,7 @@ def test_from_the_folder_above_to_the_class_and_by_hand_to_another(place: Path, 
             target.parent.mkdir(exist_ok=True)
             (place / "sorted" / filed(place)[name] / name).rename(target)
         noted = {"discs10.jpg": "무늬/checks", "stripes0.jpg": "무늬/줄무늬", "fog3.jpg": "fog"}
-        wait_for(lambda: labels(place) == noted, "what was moved is noted", 60)
+        wait_for(lambda: labels(place) == noted, "what was moved is noted")
 
         moved = run("daemon", "resort", "--checkpoint", "checkpoints/sure", "--json", cwd=place)
         assert moved.returncode == 0, moved.stderr

@@ -342,7 +342,7 @@ def hung(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
     def hang(path: str) -> object:
         if str(path) == str(folder):
-            assert answer.wait(60)
+            assert answer.wait(300)
         return as_it_was(path)
 
     monkeypatch.setattr(os, "statvfs", hang)

@@ -158,6 +158,6 @@ def _nothing(params: Mapping[str, object]) -> Operation:
 def _work(desk: ControlDesk, is_over: Callable[[], bool]) -> None:
     while not is_over():
         if not desk.turns.is_due:
-            desk.woken.wait(60)
+            desk.woken.wait(300)
         desk.woken.clear()
         desk.turns.run(is_over, idle=True)

@@ -34,7 +34,7 @@ def answering(path: Path, *answers: bytes, stays: bool = False) -> Iterator[None
                     lines.readline()
                     connection.sendall(answer)
                 if stays:
-                    over.wait(60)
+                    over.wait(300)
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()

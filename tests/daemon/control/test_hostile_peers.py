@@ -108,7 +108,7 @@ def test_whatever_peers_do_the_daemon_files_on_and_stays_as_it_was(tmp_path: Pat
         wait_for(answers, "a command comes through")
         assert rounds[0] > 20
         assert len(list((tmp_path / "sorted").rglob("*.png"))) == _IMAGES + 8
-        wait_for(lambda: descriptors(everybody) <= before[0] + 1, "descriptors as before", 60)
+        wait_for(lambda: descriptors(everybody) <= before[0] + 1, "descriptors as before")
         assert memory(everybody) < before[1] + (48 << 20)
         assert "Traceback" not in running.log()
         assert "internal error" not in running.log()

@@ -40,7 +40,7 @@ def test_closing_waits_for_no_decoder_to_begin(picture: Path, logged: list[str])
     future = decoders.submit(task(picture))
     closing = threading.Thread(target=decoders.close)
     closing.start()
-    closing.join(20)
+    closing.join(300)
     assert not closing.is_alive()
     with pytest.raises((SourceUnreadable, CancelledError)):
         future.result(0)

@@ -65,7 +65,7 @@ def test_an_inbox_that_hangs_is_named(
 
     def hang(inbox: Inbox, *arguments: object) -> object:
         if inbox.path.endswith("hung"):
-            assert answer.wait(60)
+            assert answer.wait(300)
         return as_it_was(inbox, *arguments)
 
     for name in ("good", "hung"):

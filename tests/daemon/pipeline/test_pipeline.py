@@ -226,7 +226,7 @@ def test_a_batch_is_filed_while_the_next_one_is_decoded(
         decoded = submit(task)
         if task.path == paths[-1]:
             decoded.result()
-            return pool.submit(lambda: (filing_began.wait(30), decoded.result())[1])
+            return pool.submit(lambda: (filing_began.wait(300), decoded.result())[1])
         return decoded
 
     monkeypatch.setattr(pipeline.decoders, "submit", late)
@@ -270,7 +270,7 @@ def test_two_batches_are_looked_at_at_once(pipeline: Pipeline, inbox: Path, monk
     predict, both = Classifier.predict, threading.Barrier(2)
 
     def together(classifier: Classifier, crops: Sequence[Crops]) -> list[Prediction]:
-        both.wait(30)
+        both.wait(300)
         return predict(classifier, crops)
 
     monkeypatch.setattr(Classifier, "predict", together)

@@ -39,7 +39,7 @@ def test_one_that_hangs_holds_up_no_other(
 
     def hanging(task: Task) -> Future[Decoded]:
         decoded = submit(task)
-        return pool.submit(lambda: (others.wait(60), decoded.result())[1]) if task.path == paths[place] else decoded
+        return pool.submit(lambda: (others.wait(300), decoded.result())[1]) if task.path == paths[place] else decoded
 
     monkeypatch.setattr(pipeline.decoders, "submit", hanging)
     with ThreadPoolExecutor(1) as pool:
@@ -61,7 +61,7 @@ def test_an_image_that_takes_long_may_be_left_to_a_later_call(
 
     def hanging(task: Task) -> Future[Decoded]:
         decoded = submit(task)
-        return pool.submit(lambda: (others.wait(60), decoded.result())[1]) if task.path == paths[1] else decoded
+        return pool.submit(lambda: (others.wait(300), decoded.result())[1]) if task.path == paths[1] else decoded
 
     monkeypatch.setattr(pipeline.decoders, "submit", hanging)
     pipeline.leave_slow(told.set)
@@ -71,7 +71,7 @@ def test_an_image_that_takes_long_may_be_left_to_a_later_call(
         assert pipeline.pending == [paths[1]]
         told.clear()
         others.set()
-        assert told.wait(60)
+        assert told.wait(300)
     assert drained(pipeline, [], 1) == [paths[1]]
     assert pipeline.pending == []
 
@@ -87,7 +87,7 @@ def test_an_image_that_was_on_its_way_to_another_model_is_decoded_again(
     def hanging(task: Task) -> Future[Decoded]:
         tasks.append(task)
         decoded = submit(task)
-        return decoded if len(tasks) > 1 else pool.submit(lambda: (ready.wait(60), decoded.result())[1])
+        return decoded if len(tasks) > 1 else pool.submit(lambda: (ready.wait(300), decoded.result())[1])
 
     monkeypatch.setattr(pipeline.decoders, "submit", hanging)
     pipeline.leave_slow(lambda: None)

@@ -45,7 +45,7 @@ def held_until(event: threading.Event, checkpoint: Path, store: WeightsStore) ->
     def open_it(on_transforms: OnTransforms) -> Classifier:
         def tell(transforms: Sequence[Transform]) -> None:
             on_transforms(transforms)
-            assert event.wait(60)
+            assert event.wait(300)
 
         return open_classifier(checkpoint, store, on_transforms=tell)
 

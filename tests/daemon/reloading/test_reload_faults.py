@@ -73,7 +73,7 @@ def looked(reloader: Reloader) -> object:
     """Poll until nothing is being loaded any more; what came of it."""
     for _ in range(4):
         if reloader.loading is not None:
-            reloader.loading.join(60)
+            reloader.loading.join(300)
         if (newer := reloader.poll()) is not None:
             return newer
     return None

@@ -54,7 +54,7 @@ def settle(reloading: Reloader) -> None:
     """Poll until nothing is being loaded; nothing may come of it."""
     assert reloading.poll() is None
     if reloading.loading is not None:
-        reloading.loading.join(60)
+        reloading.loading.join(300)
     assert reloading.poll() is None
 
 

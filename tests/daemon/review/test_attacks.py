@@ -195,7 +195,7 @@ def test_a_body_in_pieces_is_limited_too(page: Page) -> None:
 def test_a_slow_client_is_cut_off_and_keeps_nobody_waiting(reviewed: Reviewed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serving, "HEAD_SECONDS", 0.3)
     with open_page(reviewed) as page:
-        slow = [socket.create_connection(("127.0.0.1", page.browser.port), timeout=30) for _ in range(20)]
+        slow = [socket.create_connection(("127.0.0.1", page.browser.port), timeout=300) for _ in range(20)]
         for connection in slow[:10]:
             connection.sendall(b"GET / HTTP/1.1\r\n")
         assert page.browser.get("/api/unsure").status == 200

@@ -27,7 +27,7 @@ def _statuses(page: Page, asks: list[Callable[[], int]], then: Callable[[], obje
     page.served.server.should_exit = True
     then()
     for thread in asking:
-        thread.join(60)
+        thread.join(300)
     return statuses
 
 
@@ -49,7 +49,7 @@ def test_those_whose_password_waits_are_answered(
     check: Callable[[Keys, str], str | None] = Keys.enter_with_password
 
     def check_slowly(self: Keys, password: str) -> str | None:
-        assert free.wait(60)
+        assert free.wait(300)
         return check(self, password)
 
     monkeypatch.setattr(Keys, "enter_with_password", check_slowly)
@@ -92,7 +92,7 @@ def test_an_answer_that_is_not_ready_in_time_is_refused_without_a_traceback(
 ) -> None:
     monkeypatch.setattr(serving, "LAST_SECONDS", 0.1)
     free = threading.Event()
-    monkeypatch.setattr(Views, "classes", lambda _: free.wait(60))
+    monkeypatch.setattr(Views, "classes", lambda _: free.wait(300))
     with open_page(reviewed) as page:
         ask = [lambda: page.browser.get("/api/classes").status]
         assert _statuses(page, ask, threading.Timer(1.0, free.set).start) == [503]

@@ -153,7 +153,7 @@ def test_the_kernel_dropping_events_is_said(source: Source, request: pytest.Fixt
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC))
             os.unlink(path)  # noqa: PTH108 - the shortest way
     (inbox / "end.jpg").touch()
-    assert source.woken.wait(10)
+    assert source.woken.wait(300)
     deadline = time.monotonic() + 10
     while not source.take().lost:
         assert time.monotonic() < deadline
@@ -168,7 +168,7 @@ def test_an_exception_costs_hints_not_the_reader(inbox: Path, source: Source, mo
     with monkeypatch.context() as patch:
         patch.setattr(hints, "is_temporary_name", broken)
         (inbox / "folder").mkdir()  # one event alone
-        assert source.woken.wait(10)
+        assert source.woken.wait(300)
     deadline = time.monotonic() + 10
     while not source.take().lost:
         assert time.monotonic() < deadline

@@ -37,7 +37,7 @@ class Share:
             name = asked.path if isinstance(asked, Inbox) else asked
             if os.fspath(name) == str(self.path) and not self.is_up.is_set():
                 self.waited += threading.current_thread() is self.worker
-                assert self.is_up.wait(30)
+                assert self.is_up.wait(300)
             return call(asked, *arguments, **more)
 
         return slow

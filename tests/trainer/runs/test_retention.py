@@ -108,7 +108,7 @@ def test_two_publishers_wait_for_each_other(folder: Path) -> None:
         holder.stdout.readline()
         waiting = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment())
         holder.stdin.close()
-        assert holder.wait(30) == 0
+        assert holder.wait(300) == 0
         said, _ = waiting.communicate(b"", 30)
         assert said == b"held\n"
     with publishing_lock(folder):
