@@ -150,9 +150,13 @@ class LikelyClass(Reply):
 
 
 class Group(Reply):
-    """Images of the pile that look alike. ``id`` is good until ``grouping`` of the page changes."""
+    """Images of the pile that look alike, are like no others, or are in no group yet.
+
+    ``id``: of this group in this grouping, which the server remembers for a while.
+    """
 
     id: int
+    kind: Literal["alike", "unlike", "new"]
     count: int
     likely: list[LikelyClass]
     images: list[Image]
@@ -161,14 +165,17 @@ class Group(Reply):
 class UnsurePage(Reply):
     """The pile, the largest group first. ``total``: images in it.
 
-    ``grouping`` counts up whenever the groups are made anew; ``is_grouped`` is False until they are first, and then
-    there is one group with all images, newest first. ``progress``: the share of the pile that was looked at.
+    ``grouping`` counts up whenever the groups are made anew, also while a large pile is being looked at; ``is_grouped``
+    is False until they are first, and then there is one group with all images, newest first. ``progress``: the share of
+    the pile that was looked at; ``left``: images that have yet to be; ``trouble``: why they cannot be.
     """
 
     total: int
     grouping: int
     is_grouped: bool
     progress: float
+    left: int
+    trouble: str | None
     groups: list[Group]
     next: int | None
 

@@ -52,7 +52,10 @@ class Comparing:
                 self._process.kill()
 
     def compare(self, ids: Sequence[int], wanted: Wanted, heard: Callable[[Answer], None]) -> None:
-        """Have the images of some filings compared, and hand each answer on: how far it has come, and the result."""
+        """Have the images of some filings compared, and hand each answer on: how far it has come, and the result.
+
+        Or why there is none.
+        """
         try:
             with self._turn:
                 question = self._question(ids, wanted)
@@ -66,7 +69,7 @@ class Comparing:
                     with self._lock:
                         self._process = None
         except (OSError, Refusal) as error:
-            logger.warning(tr("the images cannot be grouped: {error}", error=error))
+            _fail(str(error), heard)
 
     def _question(self, ids: Sequence[int], wanted: Wanted) -> dict[str, Any]:
         settings = self._place.settings
@@ -114,6 +117,12 @@ def _talk(process: subprocess.Popen[str], question: dict[str, Any], heard: Calla
             except ValueError:
                 continue
             if "error" in answer:
-                logger.warning(tr("the images cannot be grouped: {error}", error=answer["error"]))
+                _fail(answer["error"], heard)
             else:
                 heard(answer)
+
+
+def _fail(why: str, heard: Callable[[Answer], None]) -> None:
+    sentence = tr("the images cannot be grouped: {error}", error=why)
+    logger.warning(sentence)
+    heard({"error": sentence})

@@ -1,7 +1,7 @@
 """Compare images by likeness, in a process of its own: ``python -m daemon.review.likeness``, asked by `comparing`.
 
-It reads a `Question` from its standard input, and writes lines of JSON: how far it has come, and at last the groups, or
-all images with the most unlike first.
+It reads a `Question` from its standard input, and writes lines of JSON: how far it has come, the groups of the images
+that it has looked at so far, and at last those of all, or all images with the most unlike first.
 Its memory and its time are nobody else's: it runs at the lowest priority, and ends.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import TypedDict
@@ -33,6 +33,8 @@ from models.weights.store import WeightsStore
 _NICENESS = 19
 #: Images that are decoded and looked at together, and after how many of them the features are written.
 _BATCH, _WRITE_EVERY = 32, 1024
+#: Of so many images groups are made before the others have been looked at.
+FIRST_GROUPED = 256
 #: More images than these are gathered into so many bunches first: all their distances would not fit into the memory.
 MOST_AT_ONCE = 2000
 #: Images are alike that are nearer than this share of the usual distance of two images.
@@ -86,35 +88,65 @@ def _answer(question: Question) -> None:
     classifier = open_classifier(published.path, store, threads=max(1, cores() // 2))
     width = sum(part.width for part in classifier.metadata.parts)
     kept = KeptFeatures(Path(question["features"]), classifier.digest, width)
-    _look(question, classifier, kept, settings)
-    seen = {number: kept.get(sha256) for number, sha256, _ in question["images"]}
-    known = {number: one for number, one in seen.items() if one is not None}
-    if not known:
-        _say({question["wanted"]: []})
-        return
-    ids = list(known)
-    vectors = np.stack([one.features for one in known.values()]).astype(np.float32)
-    if question["wanted"] == "order":
-        _say({"order": [ids[place] for place in most_unlike_first(vectors)]})
-        return
-    labels = [classifier.classes[one.label] for one in known.values()]
-    _say({"groups": [describe(ids, labels, members) for members in groups_of(vectors)]})
+    answers = Answers(question, classifier.classes, kept)
+    for left in _looks(question, classifier, kept, settings):
+        answers.after(left)
+    answers.last()
 
 
-def _look(question: Question, classifier: Classifier, kept: KeptFeatures, settings: Settings) -> None:
-    """Compute the features of the images that are not known, and say how far that has come."""
+class Answers:
+    """What is said while images are looked at: how many are left, and the groups of those that are known already.
+
+    The groups are made anew whenever twice as many images are known.
+    """
+
+    def __init__(self, question: Question, classes: Sequence[str], kept: KeptFeatures) -> None:
+        self._images = question["images"]
+        self._wanted = question["wanted"]
+        self._classes = classes
+        self._kept = kept
+        self._due = FIRST_GROUPED
+
+    def after(self, left: int) -> None:
+        """Say how far it has come, before the next images are looked at."""
+        known = len(self._images) - left
+        _say({"progress": known / max(len(self._images), 1), "left": left})
+        if self._wanted == "groups" and left and known >= self._due:
+            self._due = 2 * known
+            _say({"groups": self._compared(), "left": left})
+
+    def last(self) -> None:
+        """Say how all images compare."""
+        _say({self._wanted: self._compared(), "left": 0})
+
+    def _compared(self) -> Sequence[object]:
+        known = {number: one for number, sha256, _ in self._images if (one := self._kept.get(sha256)) is not None}
+        if not known:
+            return []
+        ids = list(known)
+        vectors = np.stack([one.features for one in known.values()]).astype(np.float32)
+        if self._wanted == "order":
+            return [ids[place] for place in most_unlike_first(vectors)]
+        labels = [self._classes[one.label] for one in known.values()]
+        groups, rest = groups_of(vectors)
+        described = [describe(ids, labels, members, is_alike=True) for members in groups]
+        return [*described, *([describe(ids, labels, rest, is_alike=False)] if len(rest) else [])]
+
+
+def _looks(question: Question, classifier: Classifier, kept: KeptFeatures, settings: Settings) -> Iterator[int]:
+    """Compute the features of the images that are not known, and yield how many are left, at first and in between."""
     images = [image for image in question["images"] if kept.get(image[1]) is None]
-    total, wanted = len(question["images"]), [sha256 for _, sha256, _ in question["images"]]
-    _say({"progress": (total - len(images)) / max(total, 1)})
+    wanted = [sha256 for _, sha256, _ in question["images"]]
+    yield len(images)
     if not images:
         return
     limits = Limits(memory=settings.decode_memory_mb << 20, seconds=settings.decode_seconds)
     with closing(DecoderPool(1, limits)) as decoders:
         for start in range(0, len(images), _BATCH):
             _look_at_batch(images[start : start + _BATCH], classifier, kept, decoders, settings)
-            _say({"progress": (total - len(images) + min(start + _BATCH, len(images))) / total})
             if start % _WRITE_EVERY == _WRITE_EVERY - _BATCH:
                 _write(kept, wanted)
+            yield max(0, len(images) - start - _BATCH)
     _write(kept, wanted)
 
 
@@ -150,10 +182,10 @@ def _look_at_batch(
         kept.put(sha256, row, int(label))
 
 
-def groups_of(vectors: Vectors) -> list[npt.NDArray[np.intp]]:
-    """Group vectors (n, width) by the angles between them: lists of their places, the largest first.
+def groups_of(vectors: Vectors) -> tuple[list[npt.NDArray[np.intp]], npt.NDArray[np.intp]]:
+    """Group vectors (n, width) by the angles between them: lists of their places, the largest first, and the rest.
 
-    In each the most typical comes first. What is like hardly anything comes last, in one group.
+    In each the most typical comes first. The rest is what is like hardly anything.
     """
     vectors = _of_unit_length(vectors)
     numbers = _bunched(vectors) if len(vectors) > MOST_AT_ONCE else _clustered(vectors)
@@ -161,7 +193,7 @@ def groups_of(vectors: Vectors) -> list[npt.NDArray[np.intp]]:
     large = [group for group in groups if len(group) >= SMALLEST_GROUP]
     rest = [group for group in groups if len(group) < SMALLEST_GROUP]
     ordered = [_typical_first(vectors, group) for group in sorted(large, key=len, reverse=True)]
-    return [*ordered, *([np.concatenate(rest)] if rest else [])]
+    return ordered, np.concatenate(rest) if rest else np.zeros(0, np.intp)
 
 
 def most_unlike_first(vectors: Vectors) -> npt.NDArray[np.intp]:
@@ -208,13 +240,15 @@ def _clustered(vectors: Vectors) -> npt.NDArray[np.intp]:
     return numbers
 
 
-def describe(ids: Sequence[int], labels: Sequence[str], members: npt.NDArray[np.intp]) -> dict[str, object]:
+def describe(
+    ids: Sequence[int], labels: Sequence[str], members: npt.NDArray[np.intp], *, is_alike: bool
+) -> dict[str, object]:
     """Describe a group: its ids, and the classes that its images are taken for, with their shares."""
     taken_for = [labels[place] for place in members]
     names, counts = np.unique(taken_for, return_counts=True)
     order = np.argsort(-counts, kind="stable")[:_MOST_LIKELY]
     likely = [(str(names[place]), float(counts[place]) / len(members)) for place in order]
-    return {"ids": [ids[place] for place in members], "likely": likely}
+    return {"ids": [ids[place] for place in members], "likely": likely if is_alike else [], "alike": is_alike}
 
 
 def _write(kept: KeptFeatures, wanted: Sequence[str]) -> None:

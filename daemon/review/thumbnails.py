@@ -16,7 +16,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from daemon.decoding.decoder import Decoded, Task
+from daemon.decoding.decoder import Decoded, DecoderLost, Task
 from daemon.decoding.pool import DecoderPool, Limits
 from daemon.files.source import Source, SourceUnreadable
 from daemon.filing.identity import is_in_filed_state
@@ -80,7 +80,7 @@ class Thumbnails:
         )
         try:
             decoded = self._pool.submit(task).result()
-        except CancelledError:
+        except (CancelledError, DecoderLost, SourceUnreadable):  # at the end only; else they are in the answer
             raise ending() from None
         return _encoded(decoded, size, is_right)
 

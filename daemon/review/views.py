@@ -75,7 +75,7 @@ class Views:
     def unsure(self, after: int | None, limit: int, images: int) -> UnsurePage:
         """Show some groups of the pile, each with its first images. Raises `Refusal`."""
         pile, waiting = self._undecided()
-        groups = self._grouping.of(pile)
+        groups = self._grouping.of(pile, after)
         shown_groups = [group for group in groups.groups if any(number in pile.contents for number in group.ids)]
         start = next((place + 1 for place, group in enumerate(shown_groups) if group.id == after), 0)
         page = shown_groups[start : start + limit]
@@ -86,9 +86,12 @@ class Views:
             grouping=groups.edition,
             is_grouped=groups.is_grouped,
             progress=groups.progress,
+            left=groups.left or 0,
+            trouble=groups.trouble,
             groups=[
                 Group(
                     id=group.id,
+                    kind=group.kind,
                     count=len(ids),
                     likely=list(group.likely),
                     images=[
@@ -103,11 +106,10 @@ class Views:
     def group(self, number: int, after: int | None, limit: int) -> ImagePage:
         """Show more images of one group. Raises `Refusal`."""
         pile, waiting = self._undecided()
-        group = next((group for group in self._grouping.of(pile).groups if group.id == number), None)
+        group = next((group for group in self._grouping.of(pile, number).groups if group.id == number), None)
         if group is None:
             raise Refusal(404, tr("the groups were made anew: load the page again"))
-        start = group.ids.index(after) + 1 if after in group.ids else 0
-        ids = [number for number in group.ids[start:] if number in pile.contents]
+        ids = [number for number in group.after(after) if number in pile.contents]
         found = self._images.filings(ids[:limit])
         return ImagePage(
             images=[self._images.describe(found[number], waiting) for number in ids[:limit] if number in found],

@@ -77,11 +77,12 @@ _DECISIONS = (
 )
 _UNSURE = (
     mark("{count} images alike"),
+    mark("{count} images like no other"),
     mark("All {name}"),
     mark("Another class…"),
     mark("Show {count} more"),
     mark("Newest first"),
-    mark("Grouping by likeness: {share}"),
+    mark("{count} images are still being looked at and grouped"),
     mark("Group anew"),
     mark("Nothing is left to review. New images that the model is not sure of will appear here."),
 )

@@ -41,7 +41,7 @@ export class Board {
     });
     this.end = el("div", { class: "board-end" });
     this.root.append(this.end);
-    this.watcher.observe(this.end);
+    this.#watchEnd();
   }
 
   close() {
@@ -78,6 +78,7 @@ export class Board {
     if (first) list.prepend(...tiles);
     else list.append(...tiles);
     showSection(list);
+    this.#watchEnd();
     if (!this.current && tiles.length) this.go(tiles[0], { focus: false });
   }
 
@@ -183,6 +184,20 @@ export class Board {
     return places;
   }
 
+  /** Take the pictures off that lie below all that is seen or chosen, to be shown elsewhere. */
+  shorten() {
+    const tiles = this.tiles;
+    const isKept = (/** @type {HTMLElement} */ tile) =>
+      tile === this.current || this.chosen.has(idOf(tile)) || tile.getBoundingClientRect().top < innerHeight;
+    const below = tiles.slice(tiles.findLastIndex(isKept) + 1);
+    for (const tile of below) {
+      const list = /** @type {HTMLElement} */ (tile.parentElement);
+      tile.remove();
+      showSection(list);
+    }
+    this.forget(below.map(idOf));
+  }
+
   /**
    * Put tiles back to where they were, and make the first of them current.
    * @param {Place[]} places
@@ -211,6 +226,12 @@ export class Board {
 
   get size() {
     return this.tiles.length;
+  }
+
+  /** Hear whether the end is near, even if it was so before: a page may fill less than the window. */
+  #watchEnd() {
+    this.watcher.unobserve(this.end);
+    this.watcher.observe(this.end);
   }
 
   /** @param {string} id */

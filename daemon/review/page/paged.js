@@ -5,7 +5,7 @@
 export class Paged {
   /**
    * @param {(after: number | null) => Promise<Page>} fetch
-   * @param {(page: any) => void} arrived
+   * @param {(page: any) => void | Promise<void>} arrived
    */
   constructor(fetch, arrived) {
     this.fetch = fetch;
@@ -35,6 +35,6 @@ export class Paged {
     const page = await this.fetch(this.after);
     this.after = page.next;
     this.isAtEnd = page.next === null;
-    this.arrived(page);
+    await this.arrived(page);
   }
 }

@@ -10,10 +10,10 @@ import { picture } from "./types.js";
 
 /** @typedef {import("./types.js").Picture} Picture */
 /** @typedef {{label: string, share: number}} Likely */
-/** @typedef {{id: number, left: number, list: HTMLElement, head: HTMLElement, likely: Likely[], pages: Paged}} Group */
+/** @typedef {{id: number, kind: "alike" | "unlike" | "new", left: number, list: HTMLElement, head: HTMLElement, likely: Likely[], pages: Paged}} Group */
 
-/** Pictures of a group that are shown at first, and those of a page of it. */
-const [FIRST, MORE] = [12, 120];
+/** Pictures of a group that are shown at first, those of a page of it, and those that are put on the board at once. */
+const [FIRST, MORE, AT_ONCE] = [12, 48, 16];
 const MOST_LIKELY = 3;
 
 export class Unsure {
@@ -32,14 +32,19 @@ export class Unsure {
     this.total = 0;
     this.grouping = -1;
     this.isGrouped = true;
-    this.progress = 1;
+    this.unread = 0;
+    this.trouble = "";
     this.hasNew = false;
   }
 
   async open() {
-    this.pages = new Paged((after) => this.#fetch(after), (page) => this.#arrived(page));
-    await this.pages.more();
+    await this.#begin();
     this.#draw();
+  }
+
+  #begin() {
+    this.pages = new Paged((after) => this.#fetch(after), (page) => this.#arrived(page));
+    return this.pages.more();
   }
 
   close() {
@@ -72,64 +77,83 @@ export class Unsure {
   async #look() {
     const page = await get("unsure", { limit: 1, images: FIRST }).catch(() => null);
     if (!page) return;
-    this.total = page.total;
-    this.progress = page.progress;
+    this.#take(page);
     this.hasNew = page.grouping !== this.grouping || (this.deck.board.size === 0 && page.total > 0);
-    if (this.hasNew && this.deck.board.size === 0) this.#again();
+    if (this.hasNew && this.deck.board.size === 0) return this.#again();
+    if (page.is_grouped && !this.isGrouped) await this.#join().catch((/** @type {Error} */ error) => this.app.failed(error));
     this.#draw();
-    if (!page.is_grouped) this.heard();
+    if (page.left > 0 || !page.is_grouped) this.heard();
   }
 
   #again() {
     this.app.show();
   }
 
+  /** The first groups are there: they come behind the pictures that are shown, which stay where they are. */
+  #join() {
+    const { board } = this.deck;
+    board.shorten();
+    for (const group of this.groups) {
+      group.pages.isAtEnd = true;
+      this.#drawHead(group);
+    }
+    this.hasNew = false;
+    return this.#begin();
+  }
+
   /** @param {any} page */
-  #arrived(page) {
+  #take(page) {
     this.total = page.total;
+    this.unread = page.left;
+    this.trouble = page.trouble ?? "";
+  }
+
+  /** @param {any} page */
+  async #arrived(page) {
+    this.#take(page);
     this.grouping = page.grouping;
     this.isGrouped = page.is_grouped;
-    this.progress = page.progress;
-    for (const group of page.groups) this.#add(group);
-    if (!page.is_grouped) this.heard();
+    for (const group of page.groups) await this.#add(group);
+    if (page.left > 0 || !page.is_grouped) this.heard();
     this.#draw();
   }
 
   /** @param {any} given */
-  #add(given) {
+  async #add(given) {
     const pages = new Paged(
       (after) => get("unsure/group", { group: given.id, after, limit: MORE }),
       (page) => this.#show(group, page.images),
     );
     const head = el("div", { class: "group-head" });
-    const label = this.isGrouped ? tn("{count} image", "{count} images alike", given.count) : t("Newest first");
     /** @type {Group} */
-    const group = { id: given.id, left: given.count, head, likely: given.likely, pages, list: this.deck.board.section(label, head) };
+    const group = { id: given.id, kind: given.kind, left: given.count, head, likely: given.likely, pages, list: this.deck.board.section(title(given.kind, given.count), head) };
     pages.after = given.images.at(-1)?.id ?? null;
     pages.isAtEnd = given.images.length >= given.count;
     this.groups.push(group);
-    this.#show(group, given.images);
-    this.#drawHead(group);
+    await this.#show(group, given.images);
   }
 
   /**
    * @param {Group} group
    * @param {any[]} images
    */
-  #show(group, images) {
+  async #show(group, images) {
     const pictures = images.map(picture).filter((one) => one.waiting === null && !this.app.mine.has(one.id));
-    for (const one of pictures) this.groupOf.set(one.id, group);
-    this.deck.board.add(group.list, pictures);
+    for (let start = 0; start < pictures.length; start += AT_ONCE) {
+      if (start) await breath();
+      const some = pictures.slice(start, start + AT_ONCE).filter((one) => !this.app.mine.has(one.id));
+      for (const one of some) if (!this.deck.board.pictures.has(one.id)) this.groupOf.set(one.id, group);
+      this.deck.board.add(group.list, some);
+    }
     this.#drawHead(group);
   }
 
   /** More groups; once there are none, more of the last one, and of those that have been worked off in part. */
   async #more() {
     if (!this.pages) return;
-    if (!this.pages.isAtEnd) return this.pages.more();
     const open = this.groups.find((group) => !group.pages.isAtEnd && group.list.childElementCount < FIRST / 2);
-    const last = this.groups.at(-1);
-    await (open ?? last)?.pages.more();
+    const pages = this.pages.isAtEnd ? (open ?? this.groups.at(-1))?.pages : this.pages;
+    await pages?.more().catch((/** @type {Error} */ error) => this.app.failed(error));
   }
 
   /**
@@ -147,9 +171,14 @@ export class Unsure {
     }
     for (const group of touched) {
       this.#drawHead(group);
-      if (group.list.childElementCount < FIRST / 2) void group.pages.more();
+      if (group.list.childElementCount < FIRST / 2) void this.#moreOf(group);
     }
     this.#draw();
+  }
+
+  /** @param {Group} group */
+  async #moreOf(group) {
+    await group.pages.more().catch((/** @type {Error} */ error) => this.app.failed(error));
   }
 
   /**
@@ -158,22 +187,29 @@ export class Unsure {
    * @param {() => void} act
    */
   async #whole(group, act) {
-    await group.pages.all();
+    try {
+      await group.pages.all();
+    } catch (error) {
+      return this.app.failed(error);
+    }
     this.deck.board.chooseList(group.list);
     act();
   }
 
   /** @param {Group} group */
   #drawHead(group) {
-    const { head, left, likely, pages, list } = group;
-    const chips = left > 1 && this.isGrouped ? likely.slice(0, MOST_LIKELY).map((one) => this.#chip(group, one)) : [];
+    const { head, kind, likely, pages, list } = group;
+    // Some of its pictures may lie in a section above.
+    if (pages.isAtEnd) group.left = list.childElementCount;
+    const { left } = group;
+    const isMany = left > 1 && kind === "alike";
     const more = left - list.childElementCount;
     fill(
       head,
-      el("h3", {}, this.isGrouped ? tn("{count} image", "{count} images alike", left) : t("Newest first")),
-      el("span", { class: "chips" }, ...chips,
-        left > 1 && this.isGrouped && el("button", { class: "chip", onclick: () => void this.#whole(group, () => this.app.panel.ask()) }, t("Another class…"))),
-      !pages.isAtEnd && more > 0 && el("button", { class: "link", onclick: () => void pages.more() }, tn("Show {count} more", "Show {count} more", Math.min(more, MORE))),
+      el("h3", {}, title(kind, left)),
+      el("span", { class: "chips" }, ...(isMany ? likely.slice(0, MOST_LIKELY) : []).map((one) => this.#chip(group, one)),
+        isMany && el("button", { class: "chip", onclick: () => void this.#whole(group, () => this.app.panel.ask()) }, t("Another class…"))),
+      !pages.isAtEnd && more > 0 && el("button", { class: "link", onclick: () => void this.#moreOf(group) }, tn("Show {count} more", "Show {count} more", Math.min(more, MORE))),
     );
   }
 
@@ -193,8 +229,24 @@ export class Unsure {
     fill(
       this.tools,
       this.total > 0 && el("span", {}, says),
-      !this.isGrouped && this.total > 1 && el("span", {}, t("Grouping by likeness: {share}", { share: percent(this.progress) })),
+      this.total > 1 && el("span", { role: "status" }, this.trouble || (this.unread > 0 &&
+        tn("{count} image is still being looked at and grouped", "{count} images are still being looked at and grouped", this.unread))),
       this.hasNew && this.deck.board.size > 0 && el("button", { class: "link", onclick: () => this.#again() }, t("Group anew")),
     );
   }
+}
+
+/**
+ * @param {"alike" | "unlike" | "new"} kind of a group
+ * @param {number} count
+ */
+function title(kind, count) {
+  if (kind === "new") return t("Newest first");
+  if (kind === "unlike") return tn("{count} image like no other", "{count} images like no other", count);
+  return tn("{count} image", "{count} images alike", count);
+}
+
+/** Let a key be heard and a frame be drawn. */
+function breath() {
+  return new Promise((done) => setTimeout(done));
 }

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 
 import pytest
 
-from daemon.decoding.decoder import Decoded, Task
+from daemon.decoding.decoder import Decoded, DecoderLost, Task
 from daemon.decoding.pool import DecoderPool
+from daemon.files.source import SourceUnreadable
 from daemon.review import application, serving
 from daemon.review.keys import Keys, set_password
 from daemon.review.views import Views
@@ -97,3 +98,19 @@ def test_an_answer_that_is_not_ready_in_time_is_refused_without_a_traceback(
         ask = [lambda: page.browser.get("/api/classes").status]
         assert _statuses(page, ask, threading.Timer(1.0, free.set).start) == [503]
     assert "Traceback" not in caplog.text
+
+
+@pytest.mark.parametrize("error", [CancelledError(), DecoderLost(0, None, ""), SourceUnreadable("no decoder")])
+def test_a_picture_whose_decoder_is_ended_is_to_be_asked_for_again(
+    reviewed: Reviewed, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    def submit(_: DecoderPool, task: Task) -> Future[Decoded]:
+        given_up: Future[Decoded] = Future()
+        given_up.set_exception(error)
+        return given_up
+
+    with open_page(reviewed) as page:
+        (image, *_) = page.browser.unsure()
+        monkeypatch.setattr(DecoderPool, "submit", submit)
+        assert page.browser.get(f"/thumbnails/{image['id']}/256").status == 503
+    assert caplog.messages == []

@@ -39,6 +39,8 @@ ODD_NAMES = (
     "</script><script>alert(1)</script>.png",
     "caf\\xe9.jpg",
 )
+#: The id of the group of images that are in none yet.
+NEW = 99
 NOW = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 
 
@@ -52,7 +54,10 @@ def picture(number: int, side: int) -> bytes:
 
 @dataclass
 class Stub:
-    """The answers. ``decided`` keeps every decision by its key; ``is_down`` lets all requests fail."""
+    """The answers. ``decided`` keeps every decision by its key; ``is_down`` lets all requests fail.
+
+    ``ungrouped``: images that have yet to be looked at before any is grouped. ``drawn``: pictures that differ.
+    """
 
     count: int = 40
     language: Language = "en"
@@ -64,6 +69,9 @@ class Stub:
     audits: int = 1
     model: str = "2026-03-01_093000"
     fits: int = 1
+    ungrouped: int = 0
+    trouble: str | None = None
+    drawn: int = 60
     decided: dict[str, dict[str, Any]] = field(default_factory=dict)
     batches: list[int] = field(default_factory=list)
     revision: int = 1
@@ -127,7 +135,7 @@ class Stub:
             return route.fulfill(status=200, body=content, content_type=_TYPES[path.rpartition(".")[2]])
         if path.startswith("/thumbnails/"):
             number, side = (int(part) for part in path.split("/")[-2:])
-            return route.fulfill(status=200, body=picture(number, side), content_type="image/jpeg")
+            return route.fulfill(status=200, body=picture(number % self.drawn, side), content_type="image/jpeg")
         return self._answer_api(route, path.removeprefix("/api/"), dict(parse_qsl(address.query)))
 
     def _answer_api(self, route: Route, name: str, query: Mapping[str, str]) -> None:
@@ -194,25 +202,38 @@ class Stub:
         return {"name": name, "count": 120 + 7 * len(name), "is_learnt": True, "is_inner": False}
 
     def _group(self, number: int) -> list[int]:
+        if number == NEW:
+            return self.left()
         return [n for n in self.left() if n % len(KINDS) == number]
 
     def _unsure(self, query: Mapping[str, str]) -> object:
         images = int(query["images"])
+        numbers = [NEW] if self.ungrouped else range(len(KINDS))
         groups = [
             {
                 "id": number,
+                "kind": "new" if number == NEW else "alike",
                 "count": len(self._group(number)),
                 "likely": [
-                    {"label": self.classes[number], "share": 0.6},
+                    {"label": self.classes[number % 5], "share": 0.6},
                     {"label": self.classes[(number + 1) % 5], "share": 0.22},
                 ],
                 "images": [self.image(n) for n in self._group(number)[:images]],
             }
-            for number in range(len(KINDS))
+            for number in numbers
             if self._group(number)
         ]
         total = len(self.left())
-        return {"total": total, "grouping": 1, "is_grouped": True, "progress": 1.0, "groups": groups, "next": None}
+        return {
+            "total": total,
+            "grouping": 0 if self.ungrouped else 1,
+            "is_grouped": not self.ungrouped,
+            "progress": 0.0 if self.ungrouped else 1.0,
+            "left": self.ungrouped,
+            "trouble": self.trouble,
+            "groups": groups,
+            "next": None,
+        }
 
     def _page(self, numbers: list[int], query: Mapping[str, str]) -> dict[str, Any]:
         after, limit = query.get("after"), int(query.get("limit", 60))
