@@ -148,6 +148,8 @@ def _described(entry: _Entry, paths: ClassPaths, others: str) -> str:
         return tr("{filing}, no longer there", filing=text)
     if now.path is None:
         return tr("{filing}, no longer there; where it is now is not known", filing=text)
+    if filing.action == "tag":
+        return text if label is None else tr(_said_of_tag(filing, label), filing=text, label=label.label)
     if now.path == filing.destination and (label is None or not now.path.is_relative_to(paths.output)):
         return text
     folder = quoted(str(now.path.parent.relative_to(paths.output)))
@@ -170,6 +172,15 @@ def _said(filing: Filing, path: Path, label: Label, paths: ClassPaths, others: s
     return mark("{filing}, relabelled") if is_a_persons else mark("{filing}, confirmed")
 
 
+def _said_of_tag(filing: Filing, label: Label) -> str:
+    """Choose the sentence about an image that was tagged, and that a person has labelled."""
+    if label.label is None:
+        return mark("{filing}, labelled as none of the classes")
+    if filing.destination is not None and label.label == filing.label:
+        return mark("{filing}, relabelled") if filing.confidence is None else mark("{filing}, confirmed")
+    return mark("{filing}, labelled {label}")
+
+
 def sentence(filing: Filing, output: Path) -> str:
     """Describe a filing in short: ``cat.jpg -> cat/cat.jpg (cat 0.93, 1a2b3c4d5e6f)``."""
     name, why = quoted(filing.source.name), filing.reason
@@ -177,6 +188,9 @@ def sentence(filing: Filing, output: Path) -> str:
         model = f", {filing.model_digest[:12]}" if filing.model_digest else ""
         why = f"{filing.label} {filing.confidence:.2f}{model}{f', {filing.detail}' if filing.detail else ''}"
     where = "" if filing.destination is None else f" -> {quoted(_place(filing, output))}"
+    if filing.action == "tag" and filing.reason is None:
+        tagging = mark("{name}, not tagged") if filing.destination is None else mark("{name}, tagged {label}")
+        name, where = tr(tagging, name=name, label=filing.label), ""
     return f"{name}{where}" + (f" ({shown(why)})" if why else "")
 
 

@@ -38,7 +38,7 @@ from daemon.operations.desk import Item
 from daemon.operations.resort import LABELLED, ResortMove, ResortParams
 from models.text.commandline import EXIT_LEFT_BEHIND, Parser, print_json
 from models.text.invocation import spelled
-from models.text.language import tr
+from models.text.language import mark, tr
 
 #: Images that are planned until they are moved together.
 LOT = 32
@@ -166,6 +166,9 @@ def _print(result: ResortResult, sorter: ResortPlanner, moves: _Moves | None) ->
     for outcome in result.moved:
         names = {"name": _from(outcome, sorter.paths.output), "place": shown(outcome.place)}
         line = tr("{name} would go to {place}", **names) if moves is None else "{name} -> {place}".format(**names)
+        if outcome.action == "tag":
+            says = mark("{name} would be tagged {label}") if moves is None else mark("{name} is tagged {label}")
+            line = tr(says, name=names["name"], label=outcome.label)
         print(f"{line} ({outcome.confidence:.2f})")
     for outcome in result.failed:
         why = outcome.detail or describe(outcome.status)
@@ -186,7 +189,8 @@ def _print(result: ResortResult, sorter: ResortPlanner, moves: _Moves | None) ->
 
 
 def _from(outcome: Outcome, output: Path) -> str:
-    return shown(str(outcome.path.relative_to(output)))
+    path = outcome.path
+    return shown(str(path.relative_to(output) if path.is_relative_to(output) else path))
 
 
 def _record(result: ResortResult, sorter: ResortPlanner, moves: _Moves | None) -> dict[str, object]:

@@ -105,6 +105,7 @@ class ResortPlanner:
         self._labels = labels
         self._history = history
         self._filings: dict[Path, Filing] = {}  # those of the images that are being classified
+        self._tags: dict[Path, str] = {}  # that images have which move nowhere, but get another one
         self._pipeline = Pipeline(
             self.classifier,
             Filer(settings.output, dry_run=True, roots=roots, layout=FolderLayout(settings.layout, settings.watch)),
@@ -119,7 +120,7 @@ class ResortPlanner:
 
     def pairs(self) -> list[tuple[tuple[str, str], int]]:
         """Count how many images go from which class folder to which, the largest number first."""
-        pairs = ((self.paths.of_image(outcome.path) or "", outcome.folder or "") for outcome in self.result.moved)
+        pairs = ((self._lies_in(outcome.path), outcome.folder or "") for outcome in self.result.moved)
         return Counter(pairs).most_common()
 
     def plan(
@@ -139,16 +140,25 @@ class ResortPlanner:
 
     def _registered(self, filings: Iterator[Filing]) -> Iterator[Path]:
         for filing in filings:
-            assert filing.destination is not None
-            self._filings[filing.destination] = filing
-            yield filing.destination
+            assert filing.place is not None
+            self._filings[filing.place] = filing
+            if filing.action == "tag":
+                self._tags[filing.place] = (filing.destination and filing.label) or ""
+            yield filing.place
+
+    def _lies_in(self, path: Path) -> str:
+        """Name the class of the folder that an image lies in, or of its tag; "" for no class."""
+        return self._tags[path] if path in self._tags else self.paths.of_image(path) or ""
 
     def _decide(self, decoded: Decoded, prediction: Prediction | None) -> Decision | None:
         """Plan to move what the checkpoint is sure of elsewhere; what stays is counted."""
         ruling = None if prediction is None else self.threshold.decide(prediction)
         why = self._why_it_stays(decoded, prediction, ruling)
         if why is None and ruling is not None and decoded.source is not None:
+            is_tagged = decoded.path in self._tags
             return Decision(
+                action="tag" if is_tagged else None,
+                again=is_tagged,
                 source=decoded.source,
                 folder=ruling.label,
                 fate=ruling.fate,
@@ -164,7 +174,7 @@ class ResortPlanner:
     def _why_it_stays(self, decoded: Decoded, prediction: Prediction | None, ruling: Ruling | None) -> str | None:
         if prediction is None or ruling is None or decoded.source is None:
             return UNREADABLE
-        lies_in = self.paths.of_image(decoded.path) or ""
+        lies_in = self._lies_in(decoded.path)
         if lies_in in (prediction.label, ruling.label):
             return AGREES
         if not ruling.fate.is_filed or is_inside(lies_in, ruling.label):
@@ -184,14 +194,14 @@ def _where_last_filed(
     for filing in filings:
         if filing.source.is_relative_to(output):
             filed_on.setdefault(filing.source, []).append(filing)
-        if filing.destination is None or filing.reason is not None or image_key(filing) in images:
+        if filing.place is None or filing.reason is not None or image_key(filing) in images:
             continue  # filed again since: where it was before says nothing
         images.add(image_key(filing))
-        if any(took_over_from(filing, newer) for newer in filed_on.get(filing.destination, ())):
+        if any(took_over_from(filing, newer) for newer in filed_on.get(filing.place, ())):
             continue
         if only_in not in (None, filing.folder):
             continue
-        if _is_as_filed_at(filing, filing.destination, roots):
+        if _is_as_filed_at(filing, filing.place, roots):
             yield filing
         elif corrections.find(filing) is not None:
             stay[PLACED] += 1

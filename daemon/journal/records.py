@@ -113,6 +113,11 @@ class Filing:
         return None if self.folder is None or self.filed_name is None else self.folder / self.filed_name
 
     @property
+    def place(self) -> Path | None:
+        """Return where the image lies by this filing: its destination, or its source if it was tagged there."""
+        return self.source if self.action == "tag" else self.destination
+
+    @property
     def filed_ino(self) -> int:
         """Return the inode of what was put there: the copy's, else the image's own."""
         return self.identity.ino if self.copy_ino is None else self.copy_ino

@@ -30,12 +30,20 @@ _MOST_NAMES = 3
 
 @dataclass(frozen=True, kw_only=True)
 class NamedImage:
-    """An image below the output, and the newest filing that put it somewhere there, if the journal knows one."""
+    """An image below the output, and the newest filing that put it somewhere there, if the journal knows one.
+
+    Or an image that was tagged where it lies.
+    """
 
     path: Path
     identity: Identity
     sha256: str
     filing: Filing | None
+
+    @property
+    def is_tagged(self) -> bool:
+        """Whether it stays where it is, whatever it is said to be."""
+        return self.filing is not None and self.filing.action == "tag"
 
 
 class FiledImage(BaseModel):
@@ -68,7 +76,8 @@ def find_image(desk: Desk, given: GivenName) -> NamedImage:
     if not paths:
         raise NoImage(tr("no filed image is named '{name}'", name=given.name))
     if len(paths) > 1:
-        names = [quoted(str(path.relative_to(desk.output))) for path in paths]
+        spell = spelling(desk, as_json=False)
+        names = [spell(path) for path in paths]
         raise NoImage(
             tr(
                 "'{name}' is the name of {count} images: say which, such as {names}",
@@ -86,11 +95,11 @@ def find_filed(desk: Desk, shown: FiledImage) -> NamedImage:
     Raises `NoImage`, OSError, JournalBusy.
     """
     rows = desk.journal.history(Wanted(ids=[shown.id]), 1)
-    if not rows or rows[0].destination is None or content_version(rows[0]) != shown.version:
+    if not rows or rows[0].place is None or content_version(rows[0]) != shown.version:
         raise NoImage(tr("the image is no longer filed as it was shown: look at it again"))
     later = [row for row in desk.journal.filed_with_inode([rows[0].filed_ino]) if row.sha256 == rows[0].sha256]
-    for path in dict.fromkeys(row.destination for row in [*later, *rows]):
-        if path is not None and _is_inside(path, desk.output) and _is_file(desk, path):
+    for path in dict.fromkeys(row.place for row in [*later, *rows]):
+        if path is not None and _may_be_named(desk, path) and _is_file(desk, path):
             image = read_image(desk, path)
             if image.filing is not None and image.sha256 == (rows[0].sha256 or image.sha256):
                 return image
@@ -98,10 +107,13 @@ def find_filed(desk: Desk, shown: FiledImage) -> NamedImage:
 
 
 def read_image(desk: Desk, path: Path) -> NamedImage:
-    """Look at an image below the output: its filing and its content. Raises `NoImage`, OSError, JournalBusy."""
-    first = path.relative_to(desk.output).parts[0]
-    name = quoted(str(path.relative_to(desk.output)))
-    if first.casefold() == desk.settings.quarantine_dir.casefold():
+    """Look at an image: its filing and its content. Raises `NoImage`, OSError, JournalBusy.
+
+    Outside the output, only those that are tagged count.
+    """
+    is_inside = _is_inside(path, desk.output)
+    name = spelling(desk, as_json=False)(path)
+    if is_inside and path.relative_to(desk.output).parts[0].casefold() == desk.settings.quarantine_dir.casefold():
         raise NoImage(tr("'{name}' could not be read: bring it back with python -m daemon retry", name=name))
     if not is_image_name(path.name):
         raise NoImage(tr("'{name}' is no image: name the image, and its sidecars go with it", name=name))
@@ -110,6 +122,8 @@ def read_image(desk: Desk, path: Path) -> NamedImage:
         status = entry.stat()
         identity = Identity.from_stat(status)
         filing = _filing_of(desk, entry, identity.ino)
+        if not is_inside and (filing is None or filing.place != path):
+            raise NoImage(tr("no filed image is named '{name}'", name=name))
         if filing is not None and filing.sha256 is not None and is_in_filed_state(status, filing):
             return NamedImage(path=path, identity=identity, sha256=filing.sha256, filing=filing)
         return NamedImage(path=path, identity=identity, sha256=sha256_of(entry), filing=filing)
@@ -127,9 +141,9 @@ def _candidates(desk: Desk, given: GivenName) -> list[Path]:
     A name without a folder is looked for in each class folder, too: a person may have put the image there.
     """
     for path in (Path(given.path), *_spelled(desk.output, given.name.removeprefix("./"))):
-        if _is_inside(path, desk.output) and _is_file(desk, path):
+        if _may_be_named(desk, path) and _is_file(desk, path):
             return [path]
-    found = [path for path in _by_journal(desk, given) if _is_inside(path, desk.output)]
+    found = [path for path in _by_journal(desk, given) if _may_be_named(desk, path)]
     if "/" not in given.name:
         quarantine = desk.settings.quarantine_dir
         folders = [desk.output / folder for folder in folders_of_images(desk.settings) if folder != quarantine]
@@ -143,11 +157,19 @@ def _by_journal(desk: Desk, given: GivenName) -> Iterator[Path]:
     for name in names:
         wanted = Wanted(name=name, states=[State.DONE], as_written=True)
         rows = desk.journal.history(wanted, _MOST_ROWS)
-        yield from (row.destination for row in rows if row.destination is not None and row.reason is None)
+        yield from (row.place for row in rows if row.place is not None and row.reason is None)
 
 
 def _spelled(folder: Path, name: str) -> list[Path]:
     return [folder / spelling for spelling in spellings(name)]
+
+
+def _may_be_named(desk: Desk, path: Path) -> bool:
+    """Whether an image lies in a folder below the output, or was tagged where it is. Raises JournalBusy."""
+    if _is_inside(path, desk.output):
+        return True
+    rows = desk.journal.history(Wanted(name=str(path), states=[State.DONE]), _MOST_ROWS)
+    return any(row.action == "tag" and row.source == path for row in rows)
 
 
 def _is_inside(path: Path, output: Path) -> bool:

@@ -27,7 +27,7 @@ from daemon.operations.moving import RUN_PATTERN, log_move, make_filer, settled_
 from daemon.operations.named_images import FiledImage, NamedImage, NoImage, find_filed, find_image, spelling
 from daemon.operations.selection import GivenName
 from models.deciding.decision import Fate
-from models.text.language import tr
+from models.text.language import mark, tr
 from models.text.printable import shown
 
 #: What a person names an image by.
@@ -129,13 +129,15 @@ class _Relabelling:
                 if image.path not in self._seen:  # it was named twice
                     self._seen.add(image.path)
                     images[name] = image
-        there = {name: image for name, image in images.items() if self._lies_there(image.path)}
+        there = {name: image for name, image in images.items() if self._lies_there(image)}
         items |= self._confirm(there)
         items |= self._move({name: image for name, image in images.items() if name not in there})
         yield from (items[name] | _asked(name) for name in names if name in items)
 
-    def _lies_there(self, path: Path) -> bool:
-        folder = str(path.parent.relative_to(self.desk.output))
+    def _lies_there(self, image: NamedImage) -> bool:
+        if image.is_tagged:
+            return self._tag(image) == self.target.label
+        folder = str(image.path.parent.relative_to(self.desk.output))
         return self.paths.folder_of(folder) == self.target.folder
 
     def _confirm(self, images: dict[_Name, NamedImage]) -> dict[_Name, Item]:
@@ -150,7 +152,7 @@ class _Relabelling:
         with OpenFolders(self.desk.roots) as folders:
             moved = []
             for image in images:
-                if image.filing is not None and self._came_just_now(image.filing, image.path):
+                if image.filing is not None and not image.is_tagged and self._came_just_now(image.filing, image.path):
                     with suppress(OSError):
                         source, target = folders.entry(image.filing.source), folders.entry(image.path)
                         if not source.exists():  # else the sidecars may be those of another image
@@ -184,6 +186,8 @@ class _Relabelling:
             fate=self._fate,
             label=self.target.label,
             how=self.params.how,
+            action="tag" if image.is_tagged else None,
+            again=image.is_tagged,
             origin=None
             if image.filing is None
             else origin_of(image.filing, self.desk.output, self.desk.journal.history),
@@ -201,11 +205,27 @@ class _Relabelling:
             why = tr("{name} stays: {why}", name=self._name(path), why=describe(result.status))
             return self._left(path, result.status.value, result.error or why)
         self.moved += 1
+        if result.row.action == "tag":
+            return self._item(path, result.status.value, self._tagging(path), destination, result.row.id)
         if not self.params.dry_run:
             log_move(self.desk, path, destination)
         names = {"name": self._name(path), "place": self._name(destination)}
         says = tr("{name} would go to {place}", **names) if self.params.dry_run else "{name} -> {place}".format(**names)
         return self._item(path, result.status.value, says, destination, result.row.id)
+
+    def _tagging(self, path: Path) -> str:
+        name, label = self._name(path), self.target.label
+        if label is None:
+            says = mark("{name} would lose its tag") if self.params.dry_run else mark("{name} has no tag now")
+        else:
+            says = mark("{name} would be tagged {label}") if self.params.dry_run else mark("{name} is tagged {label}")
+        return tr(says, name=name, label=label)
+
+    @staticmethod
+    def _tag(image: NamedImage) -> str | None:
+        """Return the class that an image is tagged with."""
+        filing = image.filing
+        return None if filing is None or filing.destination is None else filing.label
 
     def _confirmed(self, image: NamedImage) -> Item:
         path, filing = image.path, image.filing

@@ -97,27 +97,29 @@ def _move(desk: Desk, filer: Filer, moves: Sequence[ResortMove], digest: str) ->
                 origin=origin_of(filing, desk.output, desk.journal.history),
                 confidence=move.confidence,
                 model_digest=digest,
+                action="tag" if filing.action == "tag" else None,
+                again=filing.action == "tag",
             )
     results = dict(zip(decisions, filer.file(list(decisions.values())), strict=True))
     for move in moves:
         if (result := results.get(move.filing)) is not None:
-            if result.destination is not None:
+            if result.destination is not None and result.row.action != "tag":
                 log_move(desk, result.decision.source.path, result.destination)
             yield _item(move, result.status, result)
 
 
 def _source(desk: Desk, filing: Filing) -> Source | None:
     """Find the image of a filing where it was filed, as it was; None if it is not there."""
-    if filing.destination is None or filing.reason is not None:
+    if filing.place is None or filing.reason is not None:
         return None
     try:
         with OpenFolders(desk.roots) as folders:
-            entry = folders.entry(filing.destination)
+            entry = folders.entry(filing.place)
             identity = Identity.from_stat(entry.stat())
             is_there = is_as_filed(entry, filing)
     except OSError:
         return None
-    return Source(filing.destination, identity, filing.sha256) if is_there else None
+    return Source(filing.place, identity, filing.sha256) if is_there else None
 
 
 def _item(move: ResortMove, outcome: str, result: FilingResult | None = None) -> Item:
