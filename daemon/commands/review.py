@@ -10,6 +10,7 @@ import sys
 import webbrowser
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from loguru import logger
 
@@ -23,6 +24,9 @@ from models.errors import UserError
 from models.text.commandline import Parser
 from models.text.invocation import spelled
 from models.text.language import tr
+
+if TYPE_CHECKING:
+    from daemon.review.serving import Address
 
 DEFAULT_ADDRESS = "127.0.0.1:8470"
 #: Seconds in which a daemon must greet, so that the page never waits long.
@@ -64,11 +68,9 @@ def _reviewed(place: FiledOutput) -> ReviewedOutput:
 def _serve(options: argparse.Namespace, place: ReviewedOutput) -> int:
     # Not at the top: no other command loads a server.
     from daemon.review.review import door_for, link, serving
-    from daemon.review.serving import base_of, listen, parse_address
+    from daemon.review.serving import base_of, listen
 
-    address = parse_address(options.listen)
-    hosts = _hosts(options)
-    base_of(address, address.port, hosts)  # refused before anything is begun
+    address, hosts = check_door(options)
     allow_plugins(place.settings.plugins)
     if not address.is_local:
         if not (place.state / PASSWORD_FILE).exists():
@@ -100,10 +102,10 @@ def _serve(options: argparse.Namespace, place: ReviewedOutput) -> int:
 
 
 def _link(options: argparse.Namespace, state: Path) -> str:
-    from daemon.review.serving import base_of, parse_address
+    from daemon.review.serving import base_of
 
-    address = parse_address(options.listen)
-    base = base_of(address, address.port, _hosts(options))
+    address, hosts = check_door(options)
+    base = base_of(address, address.port, hosts)
     return f"{base}{options.prefix}/enter/{Keys.load(state).new_link()}"
 
 
@@ -138,9 +140,19 @@ def _parser() -> Parser:
     )
     add = parser.add_argument
     add("--open", action="store_true", help=tr("open the link in the browser of this machine"))
+    add_door(parser)
+    add("--link", action="store_true", help=tr("print a new link for the server that runs, and end"))
+    add("--set-password", action="store_true", help=tr("set the password for other machines, read from the terminal"))
+    add_place(parser)
+    return parser
+
+
+def add_door(parser: Parser, default: str | None = DEFAULT_ADDRESS) -> None:
+    """Add the options that say where the page is reached. ``default``: of the address."""
+    add = parser.add_argument
     add(
         "--listen",
-        default=DEFAULT_ADDRESS,
+        default=default,
         metavar="ADDRESS",
         help=tr("{address}, another address and port, or unix:PATH for a reverse proxy", address=DEFAULT_ADDRESS),
     )
@@ -154,7 +166,12 @@ def _parser() -> Parser:
         metavar="NAME",
         help=tr("a name by which browsers call this server, such as photos.example; may be repeated"),
     )
-    add("--link", action="store_true", help=tr("print a new link for the server that runs, and end"))
-    add("--set-password", action="store_true", help=tr("set the password for other machines, read from the terminal"))
-    add_place(parser)
-    return parser
+
+
+def check_door(options: argparse.Namespace) -> tuple[Address, list[str]]:
+    """Check where the page is to be reached; returns the address and the names. Raises `UserError`."""
+    from daemon.review.serving import base_of, parse_address
+
+    address, hosts = parse_address(options.listen), _hosts(options)
+    base_of(address, address.port, hosts)
+    return address, hosts

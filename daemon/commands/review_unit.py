@@ -6,7 +6,9 @@ It has the same user and the same rights to folders: without a running daemon it
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from daemon.commands.unit_steps import Setup
@@ -25,12 +27,29 @@ _OF_THE_DAEMON = frozenset(
 _MEMORY_MB = 2048
 
 
-def review_unit(daemon_unit: str, settings: Settings, file: Path | None, daemon_name: str) -> str:
+@dataclass(frozen=True)
+class ReviewDoor:
+    """Where the page is reached, where that was said: the ``options`` that say it to `review`.
+
+    ``folder``: that of its UNIX socket, which ``is_hidden`` where the unit hides what is around it. ``is_local``:
+    only this machine reaches it.
+    """
+
+    options: Sequence[str] = ()
+    folder: Path | None = None
+    is_hidden: bool = False
+    is_local: bool = True
+
+
+def review_unit(daemon_unit: str, settings: Settings, file: Path | None, daemon_name: str, door: ReviewDoor) -> str:
     """Turn the text of the daemon's unit into that of the page. ``file``: the configuration file that was read."""
-    return "".join(f"{line}\n" for line in _lines(daemon_unit, settings, file, daemon_name))
+    return "".join(f"{line}\n" for line in _lines(daemon_unit, settings, file, daemon_name, door))
 
 
-def _lines(daemon_unit: str, settings: Settings, file: Path | None, daemon_name: str) -> Iterator[str]:
+def _lines(
+    daemon_unit: str, settings: Settings, file: Path | None, daemon_name: str, door: ReviewDoor
+) -> Iterator[str]:
+    is_confined = "ProtectSystem=" in daemon_unit
     for line in daemon_unit.splitlines():
         name, _, value = line.partition("=")
         if name in _OF_THE_DAEMON or line.startswith("#"):
@@ -43,24 +62,37 @@ def _lines(daemon_unit: str, settings: Settings, file: Path | None, daemon_name:
                 yield "Type=exec"
             case "ExecStart":
                 command = value.partition(" -m daemon")[0]
-                yield f"ExecStart={command} -m daemon review{_options(settings, file)}"
+                yield f"ExecStart={command} -m daemon review{_options(settings, file, door)}"
                 for variable, content in _environment(settings, file).items():
                     yield f'Environment="{variable}={_escaped(content)}"'
             case "[Install]":
                 yield f"MemoryMax={_memory_mb(settings)}M"
-                yield "IPAddressDeny=any"
-                yield "IPAddressAllow=localhost"
-                yield "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6"
+                yield from _network(door)
+                if door.folder is not None and is_confined:
+                    yield f'{"BindPaths" if door.is_hidden else "ReadWritePaths"}="{_escaped(str(door.folder))}"'
                 yield ""
                 yield line
             case _:
                 yield line
 
 
-def _options(settings: Settings, file: Path | None) -> str:
+def _network(door: ReviewDoor) -> Iterator[str]:
+    """Yield what the page needs of the network: none at a UNIX socket."""
+    if door.is_local:
+        yield "IPAddressDeny=any"
+    if door.folder is not None:
+        yield "RestrictAddressFamilies=AF_UNIX"
+        return
+    if door.is_local:
+        yield "IPAddressAllow=localhost"
+    yield "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6"
+
+
+def _options(settings: Settings, file: Path | None, door: ReviewDoor) -> str:
     words = ["--output", str(settings.output)]
     words += [] if settings.state_dir is None else ["--state-dir", str(settings.state_dir)]
     words += [] if file is None else ["--config", str(file.absolute())]
+    words += door.options
     return "".join(f" {word}" if word.startswith("--") else f' "{_escaped(word, command=True)}"' for word in words)
 
 
@@ -84,11 +116,15 @@ def _escaped(text: str, *, command: bool = False) -> str:
     return text.replace("$", "$$") if command else text
 
 
-def review_steps(setup: Setup, *, written: bool) -> str:
+def review_steps(setup: Setup, door: ReviewDoor, *, written: bool) -> str:
     """Say how to start the page's service, and how to get a link."""
     user = " --user" if setup.run_as is None else ""
-    output = ["--output", str(setup.settings.output)]
+    output = ["--output", str(setup.settings.output), *door.options]
     lines = [] if written else [f"# {tr('Write it to its place with --install.')}"]
+    if door.folder is not None:
+        lines.append(f"# {tr('A folder that only the group of the proxy may enter, such as www-data:')}")
+        owner = setup.run_as or '"$USER"'
+        lines.append(f"sudo install -d -o {owner} -g www-data -m 2750 {shlex.quote(str(door.folder))}")
     lines += [
         f"{setup.sudo}systemctl{user} daemon-reload",
         f"{setup.sudo}systemctl{user} enable --now {REVIEW_NAME}",

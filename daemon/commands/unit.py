@@ -7,12 +7,15 @@ import os
 import re
 import shlex
 import sys
+from argparse import Namespace
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from daemon import config
 from daemon.commands.options import add_settings, given
-from daemon.commands.review_unit import REVIEW_NAME, review_steps, review_unit
+from daemon.commands.review import DEFAULT_ADDRESS, add_door, check_door
+from daemon.commands.review_unit import REVIEW_NAME, ReviewDoor, review_steps, review_unit
 from daemon.commands.unit_steps import Setup, about_learning, steps
 from daemon.config import Settings
 from models.errors import UserError
@@ -108,8 +111,10 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--review", action="store_true", help=tr("the unit of the review page, beside that of the daemon")
     )
+    add_door(parser, default=None)
     add_settings(parser)
     options = vars(parser.parse_args(arguments))
+    door = _review_door(options)
     install, user, network = options.pop("install"), options.pop("user"), options.pop("network")
     run_as, review = options.pop("run_as"), options.pop("review")
     flags, file = given(options)
@@ -121,8 +126,8 @@ def main(arguments: list[str]) -> int:
     text = render(settings, flags, used, user=user, run_as=run_as, network=network)
     setup = _setup(settings, flags, used, user=user, run_as=run_as, network=network)
     if review:
-        text = review_unit(text, settings, used, NAME)
-    next_steps = (review_steps if review else steps)(setup, written=install)
+        text = review_unit(text, settings, used, NAME, door)
+    next_steps = review_steps(setup, door, written=install) if review else steps(setup, written=install)
     if install:
         path = write(text, user_folder() if user else SYSTEM_FOLDER, REVIEW_NAME if review else NAME)
         print(tr("{path} is written. Next:", path=path))
@@ -137,6 +142,22 @@ def main(arguments: list[str]) -> int:
     if hint := about_learning(settings, None if user else run_as):
         print(hint, file=sys.stderr)
     return 0
+
+
+def _review_door(options: dict[str, Any]) -> ReviewDoor:
+    """Take the options out that say where the review page is reached. Raises `UserError`."""
+    listen, hosts, prefix = options.pop("listen"), options.pop("host"), options.pop("prefix")
+    if listen is None and not hosts and not prefix:
+        return ReviewDoor()
+    if not options["review"]:
+        raise UserError(tr("--listen, --host and --prefix are for the review page: give --review, too"))
+    listen = listen or DEFAULT_ADDRESS
+    address, names = check_door(Namespace(listen=listen, host=hosts, prefix=prefix))
+    folder = None if address.path is None else address.path.parent
+    words = ["--listen", listen if address.path is None else f"unix:{address.path}"]
+    words += [word for name in names for word in ("--host", name)]
+    words += ["--prefix", prefix] if prefix else []
+    return ReviewDoor(words, folder, folder is not None and _is_below(folder, _HIDDEN), address.is_local)
 
 
 def _setup(

@@ -11,6 +11,7 @@ import pytest
 from daemon.__main__ import main
 from daemon.commands import unit
 from daemon.commands.review_unit import REVIEW_NAME
+from models.errors import UserError
 
 
 @pytest.fixture(autouse=True)
@@ -48,8 +49,41 @@ def test_it_is_installed_beside_that_of_the_daemon(
     assert "review --link" in says
 
 
+PROXY = ["--host", "photos.example", "--prefix", "/photos", "--listen"]
+
+
+def test_it_listens_at_a_socket_for_a_proxy_and_then_needs_no_network(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    output = ["--output", str(tmp_path / "sorted")]
+    assert main(["unit", "--review", *output, *PROXY, "unix:/var/lib/page/page.socket"]) == 0
+    text, steps = capsys.readouterr()
+    (command,) = [line for line in text.splitlines() if line.startswith("ExecStart=")]
+    door = '--listen "unix:/var/lib/page/page.socket" --host "photos.example" --prefix "/photos"'
+    assert command.endswith(door)
+    assert 'ReadWritePaths="/var/lib/page"' in text
+    assert "RestrictAddressFamilies=AF_UNIX\n" in text
+    assert "IPAddressAllow" not in text
+    assert "install -d -o imagesortd -g www-data -m 2750 /var/lib/page" in steps
+    assert "--link" in steps
+    assert "unix:/var/lib/page/page.socket" in steps.rpartition("--link")[2]
+    hidden = _printed(capsys, *output, *PROXY, "unix:/home/me/page/page.socket")
+    assert 'BindPaths="/home/me/page"' in hidden
+    assert "BindPaths=" not in _printed(capsys, "--user", *output, *PROXY, "unix:/home/me/page/page.socket")
+
+
+def test_where_it_is_reached_is_checked_before_the_unit_is_written(tmp_path: Path) -> None:
+    output = ["--output", str(tmp_path / "sorted")]
+    with pytest.raises(UserError, match="--host photos.example"):
+        main(["unit", "--review", *output, "--listen", "unix:/run/page.socket"])
+    with pytest.raises(UserError, match="give --review, too"):
+        main(["unit", *output, *PROXY, "unix:/run/page.socket"])
+    with pytest.raises(UserError, match="is no address to listen at"):
+        main(["unit", "--review", *output, *PROXY, "nonsense"])
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not here")
-@pytest.mark.parametrize("more", [[], ["--user"]])
+@pytest.mark.parametrize("more", [[], ["--user"], [*PROXY, "unix:/var/lib/page/page.socket"]])
 def test_systemd_understands_it(capsys: pytest.CaptureFixture[str], tmp_path: Path, more: list[str]) -> None:
     file = tmp_path / REVIEW_NAME
     file.write_text(_printed(capsys, *more, "--output", str(tmp_path / "a b"), "--run-as", "root"))
