@@ -22,6 +22,7 @@ from models.children import run_child
 from models.inference import export, runtime
 from models.text import invocation
 from models.weights.store import WeightsStore
+from tests import warm
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"
@@ -86,6 +87,7 @@ def pytest_configure() -> None:
     What is ignored stays so in a child; what has a handler gets its default action there. And let them and the workers
     keep what they compile: where an image of a container forbids it, hundreds of processes would compile our source.
     """
+    warm.use()
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT, signal.SIGCHLD, signal.SIGUSR1):

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from tests import warm
+
 ROOT = Path(__file__).resolve().parents[1]
 
 #: Seconds that anything may take on a busy machine.
@@ -96,18 +98,21 @@ def _fields(pid: int) -> list[str] | None:
         return None
 
 
-#: What starts a daemon, when nobody says otherwise.
+#: What starts a daemon afresh, as a user does. Without a command it is forked, see `tests.warm`.
 COMMAND = (sys.executable, "-m", "daemon")
 
 
 class Daemon:
     """A running daemon; ``log()`` is what it has said so far."""
 
-    def __init__(self, folder: Path, arguments: Sequence[str], command: Sequence[str] = COMMAND) -> None:
+    def __init__(self, folder: Path, arguments: Sequence[str], command: Sequence[str] | None = None) -> None:
         self._file = folder / "daemon.log"
         with self._file.open("ab") as log:
-            self.process = subprocess.Popen(
-                [*command, *arguments], cwd=folder, env=environment(), stdout=log, stderr=log
+            forked = None
+            if command is None:
+                forked = warm.start(["daemon", *arguments], folder, environment(), log.fileno(), log.fileno())
+            self.process = forked or subprocess.Popen(
+                [*(command or COMMAND), *arguments], cwd=folder, env=environment(), stdout=log, stderr=log
             )
 
     def log(self) -> str:
@@ -123,7 +128,7 @@ class Daemon:
 
 
 @contextmanager
-def daemon(folder: Path, *arguments: str, command: Sequence[str] = COMMAND) -> Iterator[Daemon]:
+def daemon(folder: Path, *arguments: str, command: Sequence[str] | None = None) -> Iterator[Daemon]:
     """A daemon started in ``folder``, ready; killed at the end if it still runs."""
     running = Daemon(folder, arguments, command)
     try:
@@ -136,7 +141,12 @@ def daemon(folder: Path, *arguments: str, command: Sequence[str] = COMMAND) -> I
 
 
 def run(module: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """``python -m module arguments``, to its end."""
+    """``python -m module arguments``, to its end; forked where that is possible."""
+    return warm.run([module, *arguments], cwd, environment()) or start_afresh(module, *arguments, cwd=cwd)
+
+
+def start_afresh(module: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """``python -m module arguments``, to its end, as a user starts it."""
     return subprocess.run(
         [sys.executable, "-m", module, *arguments], cwd=cwd, env=environment(), capture_output=True, text=True
     )

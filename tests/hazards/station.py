@@ -12,7 +12,7 @@ from daemon.monitoring.health import Health
 from daemon.state import journal_path, status_path
 from tests.daemon.conftest import Publish
 from tests.pictures import KINDS, save
-from tests.processes import COMMAND, Daemon, daemon, wait_for
+from tests.processes import Daemon, daemon, wait_for
 
 _SEEDS = itertools.count(1)
 
@@ -77,7 +77,7 @@ def station(
     *arguments: str,
     inbox: Path | None = None,
     output: Path | None = None,
-    command: Sequence[str] = COMMAND,
+    command: Sequence[str] | None = None,
 ) -> Iterator[Station]:
     """A daemon that knows the kinds of pictures and settles quickly; it must end well."""
     publish(folder / "checkpoints" / "run")

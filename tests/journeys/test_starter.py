@@ -12,7 +12,7 @@ import pytest
 
 from models.weights.store import WeightsStore
 from tests.pictures import files_below, save
-from tests.processes import daemon, run, wait_for
+from tests.processes import COMMAND, daemon, run, start_afresh, wait_for
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +35,7 @@ def test_a_first_run_sorts_real_photographs(tmp_path: Path, photographs: list[Pa
     inbox, output = tmp_path / "inbox", tmp_path / "sorted"
     inbox.mkdir()
     shutil.copy(photographs[1], inbox)
-    with daemon(tmp_path, "--watch", "./inbox") as running:
+    with daemon(tmp_path, "--watch", "./inbox", command=COMMAND) as running:
         assert "the starter" in running.log()
         assert f"watching {inbox}" in running.log()
         shutil.copy(photographs[0], inbox)
@@ -161,7 +161,7 @@ def test_sort_copies_once_and_reports(tmp_path: Path, photographs: list[Path]) -
     shutil.copy(photographs[0], source / "a.jpg")
     shutil.copy(photographs[1], source / "day 2" / "b.jpg")
     (source / "broken.jpg").write_text("no picture")
-    done = run("daemon", "sort", "--input_dir", "photos", "--output_dir", "out", "--json", cwd=tmp_path)
+    done = start_afresh("daemon", "sort", "--input_dir", "photos", "--output_dir", "out", "--json", cwd=tmp_path)
     assert done.returncode == 3, done.stderr
     result = json.loads(done.stdout)
     assert result["folders"] == {"building": 1, "flower_plant": 1}

@@ -170,7 +170,7 @@ def test_an_image_that_is_still_written_has_no_outcome(pipeline: Pipeline, inbox
         return True
 
     outcomes = list(pipeline.process([half, begun, whole], waits))
-    assert asked == [half, begun]
+    assert sorted(asked) == sorted([half, begun])  # two are decoded at a time
     assert [outcome.path for outcome in outcomes] == [whole]
     assert half.is_file()
 
@@ -189,8 +189,9 @@ def test_an_image_without_its_end_is_waited_for_and_then_classified(pipeline: Pi
         return asked.count(path) == 1
 
     assert [outcome.path for outcome in pipeline.process([unended, cut, whole], waits)] == [whole]
-    assert asked == [unended, cut]
-    filed, broken = pipeline.process([unended, cut], waits)
+    assert sorted(asked) == sorted([unended, cut])  # two are decoded at a time
+    outcomes = {outcome.path: outcome for outcome in pipeline.process([unended, cut], waits)}
+    filed, broken = outcomes[unended], outcomes[cut]
     assert filed.reason is None
     assert filed.label is not None
     assert broken.reason == "truncated"
