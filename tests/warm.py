@@ -1,9 +1,9 @@
 """Start our programs from processes that have imported them already.
 
 ``python -m daemon`` takes most of a second of a processor for its imports, ``python -m trainer`` two, and the tests
-start hundreds of them. A server for each package, ``python -m tests.warm PACKAGE DESCRIPTOR``, imports it once and forks
-its programs while it has one thread: each is a process of its own, with its own arguments, folder, environment and
-standard streams, and ends as any other. Those of the trainer draw no figures, which takes longer than a small fit.
+start hundreds of them. A server for each package, ``python -m tests.warm PACKAGE DESCRIPTOR``, imports it once, and
+forks its programs while it has one thread: each is a process of its own, with its own arguments, folder, environment
+and standard streams, and ends as any other. Those of the trainer draw no figures, which takes longer than a small fit.
 """
 
 from __future__ import annotations
@@ -273,7 +273,7 @@ def main(package: str, descriptor: str) -> None:
     for name in IMPORTS[package]:
         import_module(name)
     if package == "trainer":
-        import_module("trainer.reports.report").draw_figures = lambda *_: None
+        vars(import_module("trainer.reports.report"))["draw_figures"] = lambda *_: None
     added = dict(os.environ.items() - before.items())
     assert len(list(Path("/proc/self/task").iterdir())) == 1, "a process with threads is not safely forked"
     gc.collect()
