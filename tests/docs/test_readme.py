@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from models.files.image_names import IMAGE_SUFFIXES
+from models.text.invocation import COMMANDS
+from tests.processes import run
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("daemon", "models", "trainer")
@@ -45,8 +45,10 @@ def commands(text: str) -> dict[str, set[str]]:
 
 @pytest.mark.parametrize("command", commands(ENGLISH_TEXT))
 def test_every_option_in_the_readme_exists(command: str) -> None:
-    program = [sys.executable, "-c", "from models.imagesortd import script; script()"]
-    done = subprocess.run([*program, *command.split(), "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    words = command.split()
+    package = next(package for package, names in COMMANDS.items() if words[0] in names)
+    done = run(package, *(words[1:] if package == "models" else words), "--help", cwd=ROOT)
+    assert done.returncode == 0, done.stderr
     assert commands(ENGLISH_TEXT)[command] <= set(OPTION.findall(done.stdout))
 
 

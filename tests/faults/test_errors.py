@@ -42,7 +42,7 @@ def fail_and_check(scenario: Scenario, point: Point, error: str) -> None:
 @pytest.mark.parametrize("action", ["move", "copy"])
 def test_an_error_loses_nothing(places: tuple[Path, Path | None], tmp_path: Path, action: Action) -> None:
     scenario = Scenario(*places, action)
-    for point, error in random.Random(1).sample(faults(scenario, tmp_path / "trace"), 12):
+    for point, error in random.Random(1).sample(faults(scenario, tmp_path / "trace"), 5):
         fail_and_check(scenario, point, error)
 
 

@@ -50,7 +50,7 @@ def test_a_kill_loses_nothing(places: tuple[Path, Path | None], tmp_path: Path, 
     scenario = Scenario(*places, action, folder)
     population = all_points(scenario, tmp_path / "trace")
     assert len(population) > 50
-    for point in sample(population, 12):
+    for point in sample(population, 5):
         kill_and_check(scenario, point)
 
 
@@ -79,7 +79,7 @@ def poor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 
 def test_a_kill_loses_nothing_where_calls_are_missing(poor: Scenario, tmp_path: Path) -> None:
-    for point in sample(all_points(poor, tmp_path / "trace"), 12):
+    for point in sample(all_points(poor, tmp_path / "trace"), 6):
         kill_and_check(poor, point)
 
 
@@ -110,8 +110,8 @@ def kill_twice(scenario: Scenario, first: Point, log: Path, most: int) -> int:
 
 def test_a_kill_during_the_recovery_loses_nothing(places: tuple[Path, Path | None], tmp_path: Path) -> None:
     scenario = Scenario(*places)
-    for first in sample(all_points(scenario, tmp_path / "trace"), 5):
-        assert kill_twice(scenario, first, tmp_path / "trace", 3) > 0
+    for first in sample(all_points(scenario, tmp_path / "trace"), 3):
+        assert kill_twice(scenario, first, tmp_path / "trace", 2) > 0
 
 
 @pytest.mark.slow

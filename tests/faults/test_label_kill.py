@@ -71,7 +71,7 @@ def kill_and_check(labelled: Labelled, point: Point) -> None:
 
 
 def test_a_killed_undo_forgets_no_other_label(labelled: Labelled, tmp_path: Path) -> None:
-    for point in sample(all_points(labelled, tmp_path / "trace"), 8):
+    for point in sample(all_points(labelled, tmp_path / "trace"), 4):
         kill_and_check(labelled, point)
 
 

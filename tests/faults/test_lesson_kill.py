@@ -171,7 +171,7 @@ def population(scenario: Scenario, log: Path) -> list[Point]:
 def test_a_killed_lesson_leaves_the_old_run_or_the_whole_new_one(scenario: Scenario, tmp_path: Path) -> None:
     every = population(scenario, tmp_path / "trace")
     assert len(every) > 40
-    for point in random.Random(1).sample(every, 8):
+    for point in random.Random(1).sample(every, 4):
         kill_and_check(scenario, point)
 
 

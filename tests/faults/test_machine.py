@@ -384,7 +384,7 @@ def test_an_undo_that_stops_holds_both_that_would_get_one_name(two: bool) -> Non
 
 
 def test_nothing_is_lost_whatever_happens() -> None:
-    run(80, 30)
+    run(40, 30)
 
 
 @pytest.mark.slow

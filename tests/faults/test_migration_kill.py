@@ -102,7 +102,7 @@ def kill_and_check(migration: Migration, point: Point) -> None:
 def test_a_killed_migration_loses_nothing(migration: Migration, tmp_path: Path) -> None:
     population = all_points(migration, tmp_path / "trace")
     assert len(population) > 50
-    for point in sample(population, 8):
+    for point in sample(population, 3):
         kill_and_check(migration, point)
 
 
@@ -144,7 +144,7 @@ def fail_and_check(migration: Migration, point: Point, error: str) -> None:
 
 @pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
 def test_a_call_that_fails_loses_nothing(migration: Migration, tmp_path: Path, error: str) -> None:
-    for point in sample(all_points(migration, tmp_path / "trace"), 6):
+    for point in sample(all_points(migration, tmp_path / "trace"), 3):
         fail_and_check(migration, point, error)
 
 

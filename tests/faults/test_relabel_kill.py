@@ -127,7 +127,7 @@ def relabelling(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 def test_a_killed_relabel_loses_neither_an_image_nor_what_was_said(relabelling: Relabelling, tmp_path: Path) -> None:
     population = all_points(relabelling, tmp_path / "trace")
     assert len(population) > 50
-    for point in sample(population, 8):
+    for point in sample(population, 4):
         kill_and_check(relabelling, point)
 
 

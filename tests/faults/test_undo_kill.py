@@ -145,7 +145,7 @@ def kill_release_and_check(releasing: Releasing, point: Point) -> None:
 
 
 def test_a_killed_undo_loses_nothing(undoing: Undoing, tmp_path: Path) -> None:
-    for point in sample(all_points(undoing, tmp_path / "trace"), 8):
+    for point in sample(all_points(undoing, tmp_path / "trace"), 4):
         kill_and_check(undoing, point)
 
 

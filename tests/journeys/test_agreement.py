@@ -51,6 +51,7 @@ def file_all(cwd: Path, test: Path) -> dict[str, str]:
     return {name: folder for folder, names in files_below(cwd / "sorted").items() for name in names}
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_the_daemon_files_what_evaluate_predicts(shared_data: Path, tmp_path: Path) -> None:
     train, test = scenes(shared_data, tmp_path, of_each_fold=10)

@@ -97,6 +97,7 @@ def wait_for_promise(place: Path, running: Daemon, *, audited: bool) -> Metadata
     return served(place)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_promise_lapses_with_a_lesson_and_is_made_again_by_an_audit(place: Path) -> None:
     with daemon(place) as running:

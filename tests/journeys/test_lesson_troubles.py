@@ -77,6 +77,7 @@ def test_folders_and_pictures_that_vanish_or_move_leave_a_daemon_that_files_and_
     assert "internal error" not in running.log()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_without_the_run_in_use_the_service_files_on_and_says_why_once(place: Path) -> None:
     pointer = checkpoint.read_pointer(place / "checkpoints")
@@ -94,6 +95,7 @@ def test_without_the_run_in_use_the_service_files_on_and_says_why_once(place: Pa
     assert "internal error" not in running.log()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_two_daemons_with_one_folder_of_checkpoints_learn_from_both(place: Path) -> None:
     other = place / "other"

@@ -22,6 +22,8 @@ from tests.pictures import class_folders
 ROOT = Path(__file__).resolve().parents[2]
 #: What the installed script holds. It stands in no folder of ours, and Python looks there for modules first.
 SCRIPT = "from models.imagesortd import script\nscript()\n"
+#: Commands of each package that are tried each time; all the others are in the slow tests.
+QUICKLY = ("watch", "sort", "history", "fit", "publish", "models")
 MODES = {*registry.entries(), *registry.compositions()}
 
 
@@ -55,7 +57,14 @@ def test_the_project_installs_it() -> None:
     assert project["scripts"] == {"imagesortd": "models.imagesortd:script"}
 
 
-@pytest.mark.parametrize("command", [command for commands in COMMANDS.values() for command in commands])
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(command, marks=[] if command in QUICKLY else [pytest.mark.slow])
+        for commands in COMMANDS.values()
+        for command in commands
+    ],
+)
 def test_every_command_explains_itself_under_its_name(
     command: str, started: list[str], strays: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -140,35 +149,39 @@ def test_a_mistyped_command_is_guessed() -> None:
         imagesortd.main(["xyzzy"])
 
 
+#: What has been typed when the Tab key is pressed, and what may follow.
+TYPED: list[tuple[str, set[str]]] = [
+    ("imagesortd hist", {"history"}),
+    ("imagesortd help ev", {"evaluate"}),
+    ("imagesortd watch --oth", {"--others-dir"}),
+    ("imagesortd sort --input", {"--input-dir"}),
+    ("imagesortd history --min", {"--min-confidence"}),
+    ("imagesortd fit --max", {"--max-samples", "--max-error"}),
+    ("imagesortd fit --publish ", {"always", "never", "if-better"}),
+    ("imagesortd fit --mode ", {"auto", *MODES}),
+    ("imagesortd zero-shot --mode h", {"hybrid"}),
+    ("imagesortd watch --action ", {"move", "copy", "link", "tag"}),
+    ("imagesortd sort --precision ", {"float32", "int8"}),
+    ("imagesortd publish ", {"latest", "20260101-hybrid"}),
+    ("imagesortd publish --output-dir elsewhere ", {"latest"}),
+    ("imagesortd models p", {"pull"}),
+    ("imagesortd models ", {"list", "info", "pull"}),
+    ("imagesortd models info ", MODES),
+    ("imagesortd models pull --to x mob", {"mobilenet", "mobilenet_small"}),
+    ("imagesortd models pull --t", {"--to"}),
+    ("imagesortd labels f", {"forget"}),
+    ("imagesortd labels --how m", {"moved"}),
+    ("imagesortd labels forget --la", {"--last", "--language"}),
+    ("imagesortd labels export --co", {"--copy", "--config"}),
+    ("imagesortd relabel a.jpg oth", {"others"}),
+    ("imagesortd completion z", {"zsh"}),
+    ("/opt/some where/imagesortd undo --la".replace(" where", ""), {"--last", "--language"}),
+]
+
+
 @pytest.mark.parametrize(
     ("line", "expected"),
-    [
-        ("imagesortd hist", {"history"}),
-        ("imagesortd help ev", {"evaluate"}),
-        ("imagesortd watch --oth", {"--others-dir"}),
-        ("imagesortd sort --input", {"--input-dir"}),
-        ("imagesortd history --min", {"--min-confidence"}),
-        ("imagesortd fit --max", {"--max-samples", "--max-error"}),
-        ("imagesortd fit --publish ", {"always", "never", "if-better"}),
-        ("imagesortd fit --mode ", {"auto", *MODES}),
-        ("imagesortd zero-shot --mode h", {"hybrid"}),
-        ("imagesortd watch --action ", {"move", "copy", "link"}),
-        ("imagesortd sort --precision ", {"float32", "int8"}),
-        ("imagesortd publish ", {"latest", "20260101-hybrid"}),
-        ("imagesortd publish --output-dir elsewhere ", {"latest"}),
-        ("imagesortd models p", {"pull"}),
-        ("imagesortd models ", {"list", "info", "pull"}),
-        ("imagesortd models info ", MODES),
-        ("imagesortd models pull --to x mob", {"mobilenet", "mobilenet_small"}),
-        ("imagesortd models pull --t", {"--to"}),
-        ("imagesortd labels f", {"forget"}),
-        ("imagesortd labels --how m", {"moved"}),
-        ("imagesortd labels forget --la", {"--last", "--language"}),
-        ("imagesortd labels export --co", {"--copy", "--config"}),
-        ("imagesortd relabel a.jpg oth", {"others"}),
-        ("imagesortd completion z", {"zsh"}),
-        ("/opt/some where/imagesortd undo --la".replace(" where", ""), {"--last", "--language"}),
-    ],
+    [pytest.param(*typed, marks=[pytest.mark.slow] if at % 3 else []) for at, typed in enumerate(TYPED)],
 )
 def test_the_tab_key_completes(line: str, expected: set[str], started: list[str], strays: Path, tmp_path: Path) -> None:
     run_folder = strays / "checkpoints" / "20260101-hybrid"

@@ -11,14 +11,14 @@ from tests.daemon.watching.desk import NEVER, Desk, put
 
 def test_a_backlog_is_walked_as_a_stream(quick_root: Path, desks: Callable[..., Desk]) -> None:
     root = quick_root
-    for number in range(20_000):
+    for number in range(8_000):
         (root / f"{number}.jpg").write_bytes(b"x")
     desk = desks(root, settle_seconds=0.01, backlog=500)
     seen = len(desk.collect(8, limit=8))
     status = desk.watcher.status()
     assert status.inboxes[0].walking
     assert status.waiting <= 500
-    while seen < 20_000:
+    while seen < 8_000:
         paths = desk.collect(1)
         seen += len(paths)
         for path in paths:

@@ -324,5 +324,5 @@ class World(RuleBasedStateMachine):
         assert not left
 
 
-World.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+World.TestCase.settings = settings(max_examples=70, stateful_step_count=40, deadline=None)
 TestWorld = World.TestCase

@@ -115,6 +115,7 @@ def test_transformers_crops(shared_data: Path) -> None:
     assert max(means) < 0.3
 
 
+@pytest.mark.slow
 def test_features_at_full_size(shared_data: Path, network: Network) -> None:
     transforms = import_torchvision().transforms
     reference = transforms.Compose(
@@ -145,6 +146,7 @@ def test_features_at_reduced_size(shared_data: Path, network: Network) -> None:
     assert (same + agreed) / (same + len(full)) >= 0.99
 
 
+@pytest.mark.slow
 def test_features_of_12_megapixels(shared_data: Path, network: Network) -> None:
     large_pictures(network, files(shared_data, "hymenoptera2", 100), "JPEG")
     large_pictures(network, files(shared_data, "hymenoptera2", 150), "BMP")

@@ -136,6 +136,7 @@ print(extractor.engine, "torch" in sys.modules)
 """
 
 
+@pytest.mark.slow
 def test_two_processes_on_an_empty_cache_make_one_graph(clip: Backbone, tmp_path: Path, store: WeightsStore) -> None:
     command = [sys.executable, "-c", EXPORT, str(tmp_path), clip.source]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]

@@ -57,7 +57,7 @@ def losses(epochs: list[Epoch]) -> list[tuple[float, float]]:
     return [(epoch.train_loss, epoch.held_out_loss) for epoch in epochs]
 
 
-@pytest.mark.parametrize("in_epoch", [1, 2, 3])
+@pytest.mark.parametrize("in_epoch", [2, *(pytest.param(epoch, marks=pytest.mark.slow) for epoch in (1, 3))])
 def test_an_interrupted_one_has_the_very_same_result(
     in_epoch: int, clip: tuple[Backbone, ...], colours: Path, place: UnfinishedFit
 ) -> None:
