@@ -97,6 +97,8 @@ _INDEXES = {
     "filings_renamed": f"filings (filed_name) WHERE {RENAMED}",
     "filings_label": "filings (label, time)",
     "filings_reason": "filings (time) WHERE reason IS NOT NULL",
+    # What the review page shows: the pile, the images of a class, and how many each has, all without reading the rows.
+    "filings_folder": "filings (folder, label) WHERE state = 'done' AND image_id IS NULL AND reason IS NULL",
     # Written once, when the filing is done, however often its inode changed before; then nobody waits for the disk.
     "filings_inode": f"filings ({FILED_INO}) WHERE state = 'done'",
     # What was filed with some content: half of its hash is told apart well enough, and the row says the rest.

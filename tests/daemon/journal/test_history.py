@@ -13,7 +13,7 @@ import pytest
 
 from daemon.files.source import Identity
 from daemon.journal import history as queries
-from daemon.journal import pruning, records
+from daemon.journal import pile, pruning, records
 from daemon.journal.history import Wanted
 from daemon.journal.journal import Journal
 from daemon.journal.records import State
@@ -124,6 +124,18 @@ def test_every_history_has_an_index_in_its_order(path: Path, filters: dict[str, 
     journal.write([filing(model_digest="ab")])
     journal.close()
     assert plans(path, lambda db: list(queries.history(db, Wanted(**filters), 10))) == expected
+
+
+def test_what_the_review_page_asks_is_answered_by_the_index_of_folders(path: Path) -> None:
+    journal = Journal(path)
+    journal.write([filing()])
+    journal.close()
+    counts = plans(path, pile.counts_by_class)
+    assert search("folder", "folder>?") in counts
+    assert not [plan for plan in counts if plan.startswith("USE TEMP")]
+    assert search("folder", "folder=?") in plans(path, lambda db: pile.undecided(db, "/sorted/others"))
+    of_class = plans(path, lambda db: pile.of_class(db, "cat", "/sorted/cat", after=None, least_sure=True, limit=10))
+    assert search("folder", "folder=? AND label=?") in of_class
 
 
 def test_what_is_asked_for_each_image_has_an_index(path: Path) -> None:

@@ -18,6 +18,7 @@ from daemon.review.guard import LONGEST_BODY
 from daemon.review.keys import LINK_SECONDS, Keys
 from tests.daemon.review.browser import Browser, Page, Reviewed, open_page
 from tests.pictures import KINDS, save
+from tests.processes import wait_for
 
 EVERYTHING = ["/api/session", "/api/unsure", "/api/changes?since=0", "/thumbnails/1/256", "/api/words", "/nowhere"]
 
@@ -202,6 +203,23 @@ def test_a_slow_client_is_cut_off_and_keeps_nobody_waiting(reviewed: Reviewed, m
         for connection in slow:
             with connection, suppress(ConnectionResetError):
                 assert connection.recv(100) == b""
+
+
+def test_a_client_that_never_reads_is_cut_off_and_keeps_nobody_waiting(
+    reviewed: Reviewed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "SEND_SECONDS", 0.3)
+    monkeypatch.setattr(serving, "IDLE_SECONDS", 600)
+    with open_page(reviewed) as page, socket.socket() as raw:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        raw.settimeout(60)
+        raw.connect(("127.0.0.1", page.browser.port))
+        request = f"GET /page/base.css HTTP/1.1\r\nHost: {page.browser.host}\r\n\r\n".encode()
+        wait_for(lambda: len(page.served.server.server_state.connections) == 1, "it is connected")
+        with suppress(ConnectionError):
+            while len(page.served.server.server_state.connections) == 1:
+                raw.sendall(request * 100)
+        assert page.browser.get("/api/session").status == 200
 
 
 def test_a_body_that_does_not_come_is_given_up(reviewed: Reviewed, monkeypatch: pytest.MonkeyPatch) -> None:
