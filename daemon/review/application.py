@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, get_args
 
 from starlette.applications import Starlette
@@ -152,15 +153,15 @@ class Application:
         )
         return Response(html, 200 if is_in else 401, media_type="text/html")
 
-    def page_file(self, request: HttpRequest) -> Response:
+    async def page_file(self, request: HttpRequest) -> Response:
         """Send a file of the page, which the browser asks for again at each load and has kept unless it changed."""
         name = str(request.path_params["name"])
         file = PAGE / name
         if not _PAGE_FILE.fullmatch(name) or not file.is_file():
             raise Refusal(404, tr("there is nothing at this address"))
-        content = file.read_bytes()
-        headers = {"cache-control": "no-cache", "etag": f'"{hashlib.sha256(content).hexdigest()[:32]}"'}
-        if request.headers.get("if-none-match") == headers["etag"]:
+        content, tag = _page_content(name, file.stat().st_mtime_ns)
+        headers = {"cache-control": "no-cache", "etag": tag}
+        if request.headers.get("if-none-match") == tag:
             return Response(status_code=304, headers=headers)
         return Response(content, media_type=_MEDIA_TYPES[name.rpartition(".")[2]], headers=headers)
 
@@ -358,6 +359,13 @@ class Application:
             return self._parts.place.is_running()
         except UserError:
             return False
+
+
+@lru_cache(maxsize=100)
+def _page_content(name: str, _changed: int) -> tuple[bytes, str]:
+    """Read a file of the page, and tell its tag: some dozens are asked for at once, before there is anything to see."""
+    content = (PAGE / name).read_bytes()
+    return content, f'"{hashlib.sha256(content).hexdigest()[:32]}"'
 
 
 def _page(request: HttpRequest) -> tuple[int | None, int]:
