@@ -27,9 +27,10 @@ from daemon.config.class_rules import ClassRules
 from daemon.decoding.decoder import Decoded, Task
 from daemon.decoding.pool import DecoderPool, Limits
 from daemon.files.roots import Roots
-from daemon.files.source import Identity, NotAFile, SourceChanged, SourceError, SourceGone, SourceUnreadable
-from daemon.filing.filer import Decision, Filer, FilingResult, Status
+from daemon.files.source import Identity, SourceError
+from daemon.filing.filer import Decision, Filer, Status
 from daemon.filing.outcome import Outcome
+from daemon.filing.outcomes import outcome_of, unread
 from daemon.journal.journal import JournalBusy
 from daemon.reloading.threshold import Threshold, in_force
 from models.checkpoints.metadata import Metadata
@@ -212,7 +213,7 @@ class Pipeline:
                 if image is not None and image.decoded.crops is not None and image.task.transforms != transforms:
                     self._decode(image.task.path, transforms)  # the classifier was replaced meanwhile
                 elif image is not None and isinstance(image.decoded.error, SourceError):
-                    yield _unread(image.task.path, image.decoded.error)
+                    yield unread(image.task.path, image.decoded.error)
                 elif image is not None and not (_ends_early(image.decoded) and may_grow(image.task.path)):
                     self._next_batch.append(image)
                 if len(self._next_batch) >= self._policy.batch_size or is_over or is_stuck:
@@ -320,7 +321,7 @@ class Pipeline:
         ]
         filed = self._filer.file([decision for _, decision in decided])
         for (decoded, _), result in zip(decided, filed, strict=True):
-            yield _outcome(decoded, result)
+            yield outcome_of(result, decoded.error if isinstance(decoded.error, ImageError) else None)
 
     def _predict(self, images: Sequence[_Image]) -> list[Prediction | None]:
         crops = [image.decoded.crops for image in images]
@@ -363,41 +364,3 @@ def _ends_early(decoded: Decoded) -> bool:
     return not decoded.has_end or (
         isinstance(decoded.error, ImageError) and decoded.error.reason in ("truncated", "empty")
     )
-
-
-def _outcome(decoded: Decoded, result: FilingResult) -> Outcome:
-    decision = result.decision
-    unreadable = decoded.error if isinstance(decoded.error, ImageError) else None
-    return Outcome(
-        path=decoded.path,
-        status=result.status,
-        action=result.row.action,
-        label=decision.label,
-        confidence=decision.confidence,
-        fate=decision.fate,
-        folder=decision.folder,
-        inside=result.inside,
-        elsewhere=result.elsewhere,
-        destination=result.destination,
-        reason=unreadable.reason if unreadable else None,
-        detail=result.error or decision.detail,
-    )
-
-
-def not_a_file(path: Path, detail: str) -> Outcome:
-    """Make the outcome for something that has an image's name but is no regular file."""
-    return Outcome(path=path, status=Status.REFUSED, reason="not-a-file", detail=detail)
-
-
-def _unread(path: Path, error: SourceError) -> Outcome:
-    """Make the outcome for an image whose file could not be read."""
-    match error:
-        case SourceGone():
-            return Outcome(path=path, status=Status.GONE)
-        case SourceChanged():
-            return Outcome(path=path, status=Status.CHANGED)
-        case NotAFile():
-            return not_a_file(path, tr("It is not a regular file."))
-        case SourceUnreadable():
-            return Outcome(path=path, status=Status.RETRY, detail=str(error))
-    raise AssertionError(f"an unknown kind of {SourceError.__name__}") from error

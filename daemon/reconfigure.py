@@ -90,7 +90,7 @@ class Configuration:
 
     def _check(self, new: Settings, classes: Sequence[str]) -> None:
         """Refuse what a start would refuse, as far as that is known before another model is loaded."""
-        check_names(self.settings.checkpoint, classes, (new.others_dir, new.quarantine_dir))
+        check_names(self.settings.checkpoint, classes, new.other_folders)
         if (
             new.checkpoint != self.settings.checkpoint
             and CheckpointOptions.from_settings(new).source.find_or_raise() is None

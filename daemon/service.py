@@ -26,6 +26,7 @@ from daemon.files.locks import FolderBusy
 from daemon.files.output_mark import OutputAway
 from daemon.files.output_marks import OutputMarks
 from daemon.files.roots import Roots
+from daemon.filing.duplicates import Duplicates
 from daemon.filing.filer import Filer
 from daemon.filing.folder_layout import FolderLayout
 from daemon.filing.held import HeldImages
@@ -136,6 +137,7 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
             held=held,
             layout=FolderLayout(settings.layout, settings.watch),
             rules=settings.class_rules,
+            duplicates=Duplicates(settings.duplicates, settings.duplicates_dir),
         )
         if not dry_run:
             _recover(filer, notifier)

@@ -38,6 +38,7 @@ from daemon.config import Settings, watches_inside
 from daemon.files.answers import NoAnswer, answers, in_time, silent_mounts
 from daemon.files.output_mark import OutputMark
 from daemon.filing.folder_layout import FolderLayout
+from daemon.monitoring.announcements import describe_duplicates
 from daemon.monitoring.logs import start_logging
 from daemon.monitoring.messages import shown
 from daemon.reloading.reloader import Reloader
@@ -180,6 +181,8 @@ def output_findings(settings: Settings) -> Iterator[Finding]:
             yield fine(
                 "output", tr("by the layout, a picture that was taken now would go to {example}", example=example)
             )
+        if duplicates := describe_duplicates(settings):
+            yield fine("output", duplicates)
     else:
         yield wrong("output", *with_advice(away))
 

@@ -183,7 +183,8 @@ def _said_of_tag(filing: Filing, label: Label) -> str:
 
 def sentence(filing: Filing, output: Path) -> str:
     """Describe a filing in short: ``cat.jpg -> cat/cat.jpg (cat 0.93, 1a2b3c4d5e6f)``."""
-    name, why = quoted(filing.source.name), filing.reason
+    name = quoted(filing.source.name)
+    why = filing.reason if filing.duplicate_of is None else filing.detail
     if why is None and filing.confidence is not None:
         model = f", {filing.model_digest[:12]}" if filing.model_digest else ""
         why = f"{filing.label} {filing.confidence:.2f}{model}{f', {filing.detail}' if filing.detail else ''}"

@@ -99,7 +99,7 @@ class ResortPlanner:
             precision=settings.precision,
             device=settings.device,
         )
-        check_names(checkpoint, self.classifier.classes, (settings.others_dir, settings.quarantine_dir))
+        check_names(checkpoint, self.classifier.classes, settings.other_folders)
         self.paths = ClassPaths(settings.output, lambda: self.classifier.classes)
         self._roots = roots
         self._labels = labels
@@ -194,7 +194,9 @@ def _where_last_filed(
     for filing in filings:
         if filing.source.is_relative_to(output):
             filed_on.setdefault(filing.source, []).append(filing)
-        if filing.place is None or filing.reason is not None or image_key(filing) in images:
+        if filing.place is None or filing.reason is not None or filing.duplicate_of is not None:
+            continue
+        if image_key(filing) in images:
             continue  # filed again since: where it was before says nothing
         images.add(image_key(filing))
         if any(took_over_from(filing, newer) for newer in filed_on.get(filing.place, ())):

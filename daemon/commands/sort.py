@@ -27,16 +27,18 @@ from daemon.files.marker import is_marked
 from daemon.files.roots import Roots
 from daemon.files.walk import walk
 from daemon.files.writers import Writer
+from daemon.filing.duplicates import Duplicates
 from daemon.filing.filer import Filer, Status
 from daemon.filing.folder_layout import FolderLayout
 from daemon.filing.outcome import Outcome
+from daemon.filing.outcomes import not_a_file
 from daemon.filing.status import describe
 from daemon.filing.stray_names import StrayNames
 from daemon.journal.journal import Journal
 from daemon.monitoring.logs import start_logging
 from daemon.monitoring.messages import fields, line, shown
 from daemon.monitoring.progress import Progress, bar_fits
-from daemon.pipeline import ModelFailed, Pipeline, Policy, not_a_file
+from daemon.pipeline import ModelFailed, Pipeline, Policy
 from daemon.reloading.loader import CheckpointOpener, CheckpointOptions, ComingClassifier
 from daemon.reloading.threshold import in_force
 from daemon.state import refuse_inbox_at_work
@@ -54,12 +56,14 @@ from models.weights.store import WeightsStore
 #: Of a file that was written longer ago, other processes are not searched for who has it open.
 _FRESH_SECONDS = 3600.0
 
-_SORTED = frozenset({Status.FILED, Status.ALREADY})
+_SORTED = frozenset({Status.FILED, Status.ALREADY, Status.LEFT})
 
 #: Options that are settings of the daemon too, under these names.
 _SHARED = (
     "checkpoint",
     "others_dir",
+    "duplicates",
+    "duplicates_dir",
     "layout",
     "language",
     "batch_size",
@@ -174,6 +178,7 @@ def sort(
             skip_equal=True,
             roots=roots,
             layout=FolderLayout(settings.layout, [folder]),
+            duplicates=Duplicates(settings.duplicates, settings.duplicates_dir),
         )
         pipeline = Pipeline(classifier, filer, policy, threads=threads, decoders=decoders, roots=roots)
         stack.callback(pipeline.close)
@@ -188,6 +193,8 @@ def sort(
             log = logger.bind(**fields(outcome))
             if outcome.status is Status.FILED:
                 log.info("{}", line(outcome))
+            elif outcome.status is Status.LEFT:
+                log.info("{}", tr("{path} is not copied: {detail}", path=outcome.path, detail=outcome.detail))
             elif outcome.status is Status.ALREADY:
                 log.info("{}", tr("{path} is there already", path=outcome.path))
             else:
@@ -291,8 +298,11 @@ def _print_summary(outcomes: list[Outcome], output: Path, skipped: Skipped, fore
     print(tr("{count} of {every} images copied to {output}", count=len(filed), every=len(outcomes), output=output))
     for name, count in folders.most_common():
         print(f"{count:7}  {shown(name)}")
-    if already := len(outcomes) - len(filed) - len(left):
+    duplicates = sum(outcome.status is Status.LEFT for outcome in outcomes)
+    if already := len(outcomes) - len(filed) - len(left) - duplicates:
         print(tr("{already:7}  there already, equal and in the same folder", already=already))
+    if duplicates:
+        print(tr("{count:7}  not copied: duplicates", count=duplicates))
     if left:
         print(tr("{count:7}  left behind (see the lines above)", count=len(left)))
     if skipped.unreadable:

@@ -36,8 +36,14 @@ def check_together(settings: Settings) -> None:
 
 
 def check_output(settings: Settings) -> None:
-    """Refuse an output that is a file, or that lies inside a class folder. Raises `UserError`."""
+    """Refuse an output that is a file or lies inside a class folder, and one folder for two things in it.
+
+    Raises `UserError`.
+    """
     output = settings.output
+    others = {settings.others_dir.casefold(), settings.quarantine_dir.casefold()}
+    if settings.are_duplicates_moved and settings.duplicates_dir.casefold() in others:
+        raise UserError(tr("duplicates_dir is the folder of other images already: give it another name"))
     if _is_no_folder(output):
         raise UserError(tr("output: {output} is not a folder: give one", output=output))
     if (folder := marked_folder(output)) is not None:

@@ -69,6 +69,12 @@ class Settings(BaseSettings):
     )
     others_dir: str = setting("others", mark("folder for unsure and unknown images"), metavar="NAME")
     quarantine_dir: str = setting("quarantine", mark("folder for unreadable files"), metavar="NAME")
+    duplicates: Literal["keep", "folder", "leave"] = setting(
+        "keep",
+        mark("what becomes of the same bytes as a filed image: filed, moved to a folder of their own, or left alone"),
+        metavar="keep|folder|leave",
+    )
+    duplicates_dir: str = setting("duplicates", mark("folder for them"), metavar="NAME")
     layout: str = setting(FLAT, mark("folders in those of the classes; config.toml explains it"), metavar="TEMPLATE")
     action: Literal["move", "copy", "link", "tag"] = setting(
         "move", mark("what filing does"), metavar="move|copy|link|tag"
@@ -189,6 +195,17 @@ class Settings(BaseSettings):
     def _by_class(cls, value: object) -> object:
         return by_class(value)
 
+    @property
+    def other_folders(self) -> tuple[str, ...]:
+        """Return the names of the folders below the output that are no class folders."""
+        names = (self.others_dir, self.quarantine_dir)
+        return (*names, self.duplicates_dir) if self.are_duplicates_moved else names
+
+    @property
+    def are_duplicates_moved(self) -> bool:
+        """Whether duplicates go to a folder of their own; else a class may have its name."""
+        return self.duplicates == "folder"
+
     @field_validator("*", mode="before")
     @classmethod
     def _no_truth_for_a_number(cls, value: object, info: ValidationInfo) -> object:
@@ -277,7 +294,7 @@ class Settings(BaseSettings):
     def _local(cls, address: str) -> str:
         return check_address(address)
 
-    @field_validator("others_dir", "quarantine_dir")
+    @field_validator("others_dir", "quarantine_dir", "duplicates_dir")
     @classmethod
     def _folder_name(cls, name: str) -> str:
         if is_leftover(name):

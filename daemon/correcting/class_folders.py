@@ -40,9 +40,9 @@ class ClassFolders:
         self._classes, self._inner = frozenset(tree.classes), tree.inner_folders
 
     def is_looked_at(self, folder: str) -> bool:
-        """Whether what people put into a class folder says anything: not in the quarantine, in bins and hidden folders.
+        """Whether what people put into a class folder says anything: not in the quarantine or among duplicates.
 
-        Nor in one whose name no class may have.
+        Nor in bins, hidden folders and those whose name no class may have.
         """
         name = folder.rpartition("/")[2]
         if is_temporary_name(name) or is_leftover(name) or not _may_be_class(folder):
@@ -50,7 +50,7 @@ class ClassFolders:
         kind = read_kind(self._output / folder)
         if is_bin(name) and kind is None:
             return False
-        return kind != "quarantine" and (bool(kind) or folder != self._quarantine)
+        return kind not in ("quarantine", "duplicate") and (bool(kind) or folder != self._quarantine)
 
     def is_entered(self, folder: str) -> bool:
         """Whether a folder inside a class folder is looked at: as a part of it, or as the folder of a class."""

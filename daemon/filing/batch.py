@@ -38,11 +38,12 @@ class Destination(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Batch:
+class FilingBatch:
     """Open folders, names given out and files seen, which the decisions of one batch share.
 
     ``taken`` is by the path of the folder. ``inside``: where in its class folder the layout has an image.
-    ``elsewhere``: the output that an image goes to, where that is not the main one.
+    ``elsewhere``: the output that an image goes to, where that is not the main one. ``originals``: those that images
+    are duplicates of.
     """
 
     folders: Folders
@@ -51,6 +52,7 @@ class Batch:
     identities: set[Identity] = field(default_factory=set)
     inside: dict[Transfer, str] = field(default_factory=dict)
     elsewhere: dict[Transfer, Path] = field(default_factory=dict)
+    originals: dict[Transfer, Path] = field(default_factory=dict)
     _destinations: dict[tuple[Path, str], Destination] = field(default_factory=dict)
 
     def destination_folder(self, output: Output, folder: str, kind: Kind, inside: str = "") -> Destination:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from daemon.files.source import Source
 from daemon.filing.status import Status
-from daemon.journal.labels import How
+from daemon.journal.labels import How, Label
 from daemon.journal.records import Filing
 from models.deciding.decision import Fate
 from models.files.markers import Kind
@@ -53,7 +53,8 @@ class FilingResult(NamedTuple):
     """What became of one decision; ``row`` is its row of the journal, ``error`` a sentence why it is tried again.
 
     ``inside``: the folder below that of the class, where the layout has one. ``elsewhere``: the output that it went to,
-    where that is not the main one.
+    where that is not the main one. ``original``: it is a duplicate of the image that lies there, and was not to go to
+    the decision's folder.
     """
 
     decision: Decision
@@ -62,6 +63,7 @@ class FilingResult(NamedTuple):
     error: str | None = None
     inside: str = ""
     elsewhere: Path | None = None
+    original: Path | None = None
 
     @property
     def destination(self) -> Path | None:
@@ -69,3 +71,17 @@ class FilingResult(NamedTuple):
         if self.status not in (Status.FILED, Status.PLANNED):
             return None
         return self.row.source if self.row.action == "tag" else self.row.destination
+
+
+def label_of(how: How, row: Filing) -> Label:
+    """Make the label of an image that is filed where a person said."""
+    assert row.sha256 is not None
+    return Label(
+        sha256=row.sha256,
+        label=row.label,
+        how=how,
+        path=row.destination or row.source,
+        identity=row.identity,
+        time=row.time,
+        filing=row,
+    )

@@ -14,6 +14,7 @@ from loguru import logger
 
 from daemon.config.class_rules import ClassRules, FilingRule
 from daemon.files.class_mounts import ClassMounts
+from daemon.files.copying import Stopping
 from daemon.files.locks import FolderBusy
 from daemon.files.names import numbered
 from daemon.files.output_mark import OutputAway, OutputMark
@@ -22,8 +23,9 @@ from daemon.files.renaming import FileAt
 from daemon.files.roots import Roots
 from daemon.files.source import Identity, SourceChanged, SourceGone
 from daemon.filing import tagging, transfer
-from daemon.filing.batch import Batch, Destination
-from daemon.filing.decisions import Decision, FilingResult
+from daemon.filing.batch import Destination, FilingBatch
+from daemon.filing.decisions import Decision, FilingResult, label_of
+from daemon.filing.duplicates import Duplicates
 from daemon.filing.folder_layout import FolderLayout
 from daemon.filing.folders import Folders, Output
 from daemon.filing.growth import remove_earlier_copy
@@ -36,7 +38,6 @@ from daemon.filing.sidecars import Sidecars
 from daemon.filing.status import STAYING, Status, sentence, status_of_staying
 from daemon.filing.transfer import Transfer
 from daemon.journal.journal import Journal, JournalBusy
-from daemon.journal.labels import How, Label
 from daemon.journal.records import Filing, State
 from models.deciding.decision import Fate
 from models.text.language import tr
@@ -81,15 +82,16 @@ class Filer:
         layout: FolderLayout | None = None,
         rules: ClassRules | None = None,
         tags_too: bool = False,
+        duplicates: Duplicates | None = None,
         run: str = "",
     ) -> None:
         """``mark`` of the output: checked for each batch that it is the right folder and no other daemon files there.
 
         ``class_mounts``: which class folders are drives of their own. ``held``: images that are not filed.
         ``sidecars``: what sends sidecars after images. ``layout``: of the class folders; None: flat. ``rules`` of
-        classes; None: ``action`` and ``layout`` hold for all. ``run``: the name of the run that the rows are of, if it
-        is not the journal's.
-        ``tags_too``: images that are filed into class folders are tagged there.
+        classes; None: ``action`` and ``layout`` hold for all. ``tags_too``: images that are filed into class folders
+        are tagged there. ``duplicates``: what becomes of them; None: they are filed. ``run``: the name of the run that
+        the rows are of, if it is not the journal's.
         """
         self._output = Output(output, roots, class_mounts)
         self._others: dict[Path, Output] = {}  # by the rules of classes
@@ -106,6 +108,7 @@ class Filer:
         self._sidecars = sidecars or Sidecars(held)
         self._layout = layout or FolderLayout()
         self._tags_too = tags_too
+        self._duplicates = duplicates or Duplicates()
         template = self._layout.layout.template
         self.adopt(rules or ClassRules(FilingRule(output=self._output.path, action=action, layout=template)))
 
@@ -118,8 +121,10 @@ class Filer:
         """Return HELD or ALREADY where ``file`` is sure to answer so: then nothing need be read. Raises JournalBusy."""
         if self._held is not None and self._held.holds(path, identity):
             return Status.HELD
-        is_filed = self._keeps_originals and self._journal.filed_before(identity, path, None, or_left=True)
-        return Status.ALREADY if is_filed else None
+        is_done = (self._keeps_originals and self._journal.filed_before(identity, path, None, or_left=True)) or (
+            self._duplicates.are_left and self._journal.left_before(identity, path, None)
+        )
+        return Status.ALREADY if is_done else None
 
     def file(self, decisions: Sequence[Decision]) -> list[FilingResult]:
         """File a batch: one outcome per decision, in order. No image's error is raised: it is in its outcome."""
@@ -162,12 +167,14 @@ class Filer:
         now = datetime.now(UTC)
         transfers = [Transfer(decision.source.path.name, self._row(decision, now)) for decision in decisions]
         with Folders(self._output, touches=self._skip_equal) as folders:
-            batch = Batch(folders, self._names_given_out(), make=not self._dry_run)
-            for decision, image in zip(decisions, transfers, strict=True):
-                self._plan(decision, image, batch)
-            tagged = [image for image in transfers if image.row.action == "tag" and image.row.reason is None]
-            transfer.run([image for image in transfers if image not in tagged], self._journal)
-            tagging.run(tagged, self._journal)
+            batch = FilingBatch(folders, self._names_given_out(), make=not self._dry_run)
+            decision_of = dict(zip(transfers, decisions, strict=True))
+            for images in self._duplicates.rounds(transfers):
+                for image in images:
+                    self._plan(decision_of[image], image, batch)
+                tagged = [image for image in images if image.row.action == "tag" and image.row.reason is None]
+                transfer.run([image for image in images if image not in tagged], self._journal)
+                tagging.run(tagged, self._journal)
             for image in transfers:
                 if image.status is Status.FILED and image.row.reason is not None:
                     write_reason(image.target, image.row)
@@ -230,7 +237,7 @@ class Filer:
             time=now,
         )
 
-    def _plan(self, decision: Decision, image: Transfer, batch: Batch) -> None:
+    def _plan(self, decision: Decision, image: Transfer, batch: FilingBatch) -> None:
         """Choose the destination, or settle the transfer before it begins."""
         try:
             self._choose(decision, image, batch)
@@ -238,11 +245,13 @@ class Filer:
             image.settle(Status.GONE)
         except SourceChanged:
             image.settle(Status.CHANGED)
+        except Stopping:
+            image.settle(Status.STOPPED)
         except (OSError, JournalBusy) as error:
             image.settle(Status.RETRY, sentence(image.row, error))
 
-    def _choose(self, decision: Decision, image: Transfer, batch: Batch) -> None:
-        row, rule = image.row, self._rule_of(decision)
+    def _choose(self, decision: Decision, image: Transfer, batch: FilingBatch) -> None:
+        row = image.row
         if self._held is not None and self._held.holds(row.source, row.identity):
             return image.settle(Status.HELD)
         image.source = batch.folders.entry(row.source)
@@ -265,24 +274,58 @@ class Filer:
                 return image.settle(status_of_staying(row)) if self._dry_run else None
         if row.action == "tag":
             return self._choose_tag(decision, image)
-        if decision.fate is Fate.SURE:  # a folder in an inner one would be a class
-            batch.inside[image] = self._layout.by(rule.layout).place(row, image.source, decision.origin)
-        inside, output = batch.inside.get(image, ""), self._output_of(rule)
-        if output is not self._output:
-            batch.elsewhere[image] = output.path
-        # For the error sentence if it cannot be opened.
-        row.folder = output.path / (f"{decision.folder}/{inside}" if inside else decision.folder)
-        folder = batch.destination_folder(output, decision.folder, decision.kind, inside)
-        if self._skip_equal and self._has_equal_image(row, folder):
+        if self._duplicates.are_left and self._journal.left_before(row.identity, row.source, row.sha256):
+            return image.settle(Status.ALREADY)
+        is_duplicate = self._is_duplicate(image, batch)
+        if is_duplicate and self._duplicates.are_left:
+            return self._leave(image)
+        folder = self._folder_of_duplicates(row, batch) if is_duplicate else self._folder_of(decision, image, batch)
+        if self._skip_equal and (equal := self._equal_image(row, folder)) is not None:
+            row.filed_name = equal
+            self._duplicates.remember(row)
             return image.settle(Status.ALREADY)
         name = folder.free_name(image.wanted) if self._dry_run else folder.name(image.wanted)
         image.target = FileAt(-1 if folder.descriptor is None else folder.descriptor, name)
         row.filed_name = name
         if decision.how is not None:
-            image.label = _label(decision.how, row)
-        if self._tags_too and decision.kind == "class":
+            image.label = label_of(decision.how, row)
+        if self._tags_too and decision.kind == "class" and not is_duplicate:
             image.then = tagging.follow_up
-        return image.settle(Status.PLANNED) if self._dry_run else None
+        if self._dry_run:
+            self._duplicates.remember(row)
+            image.settle(Status.PLANNED)
+        return None
+
+    def _folder_of(self, decision: Decision, image: Transfer, batch: FilingBatch) -> Destination:
+        """Open the folder that an image goes to; its row has it, too, for the error sentence if it cannot be opened."""
+        row, rule = image.row, self._rule_of(decision)
+        if decision.fate is Fate.SURE:  # a folder in an inner one would be a class
+            batch.inside[image] = self._layout.by(rule.layout).place(row, image.source, decision.origin)
+        inside, output = batch.inside.get(image, ""), self._output_of(rule)
+        if output is not self._output:
+            batch.elsewhere[image] = output.path
+        row.folder = output.path / (f"{decision.folder}/{inside}" if inside else decision.folder)
+        return batch.destination_folder(output, decision.folder, decision.kind, inside)
+
+    def _folder_of_duplicates(self, row: Filing, batch: FilingBatch) -> Destination:
+        row.folder = self._output.path / self._duplicates.folder
+        return batch.destination_folder(self._output, self._duplicates.folder, "duplicate")
+
+    def _is_duplicate(self, image: Transfer, batch: FilingBatch) -> bool:
+        """Whether an image is a duplicate; then note so in its row. Raises JournalBusy and Stopping."""
+        row = image.row
+        original = self._duplicates.original_of(row, self._journal, batch.folders, dry_run=self._dry_run)
+        if original is not None:
+            batch.originals[image] = original.path
+            original.note_in(row, self._output.path)
+        return original is not None
+
+    def _leave(self, image: Transfer) -> None:
+        """Leave a duplicate where it is, with a row that keeps it from being looked at again."""
+        image.row.state, image.row.action = State.LEFT, "leave"
+        if self._dry_run:
+            return image.settle(Status.LEFT)
+        return transfer.check_source(image.source, image.row)  # the row would be of another file
 
     def _choose_tag(self, decision: Decision, image: Transfer) -> None:
         """Let an image be tagged where it lies, or lose a tag of ours where it is sure to be of no class."""
@@ -290,7 +333,7 @@ class Filer:
         row.folder = row.source.parent if decision.kind == "class" else self._output.path / decision.folder
         row.filed_name = row.source.name if decision.kind == "class" else None
         if decision.how is not None:
-            image.label = _label(decision.how, row)
+            image.label = label_of(decision.how, row)
         if self._dry_run:
             image.settle(Status.PLANNED)
 
@@ -303,7 +346,7 @@ class Filer:
             self._journal.touch(row_id, row.identity)
         return row_id is not None
 
-    def _remove_earlier_copy(self, image: Transfer, batch: Batch) -> None:
+    def _remove_earlier_copy(self, image: Transfer, batch: FilingBatch) -> None:
         """Remove the copy or link made before the writer of the image had finished: the original has all of it."""
         source = image.row.source
         old = self._journal.last_filed_from([source], image.row.time - _GROWTH_PERIOD)
@@ -321,33 +364,27 @@ class Filer:
         except (OSError, SourceGone, SourceChanged) as error:
             logger.debug("{} stays: {}", shown(str(old.destination)), error)
 
-    def _has_equal_image(self, row: Filing, folder: Destination) -> bool:
-        """Whether a class folder has an equal image that was there before this object filed any. Raises OSError."""
+    def _equal_image(self, row: Filing, folder: Destination) -> str | None:
+        """Name an equal image that was in a class folder before this object filed any; None without. Raises OSError."""
         if folder.descriptor is None:
-            return False
+            return None
         for number in count(1):
             existing = FileAt(folder.descriptor, numbered(row.source.name, number, folder.longest_name))
             if not existing.exists():
-                return False
+                return None
             if folder.path / existing.name not in self._own_copies and has_content(existing, row):
-                return True
+                return existing.name
         raise AssertionError("there are more numbers than names")
 
 
-def _label(how: How, row: Filing) -> Label:
-    assert row.sha256 is not None
-    return Label(
-        sha256=row.sha256,
-        label=row.label,
-        how=how,
-        path=row.destination or row.source,
-        identity=row.identity,
-        time=row.time,
-        filing=row,
-    )
-
-
-def _filed(decision: Decision, image: Transfer, batch: Batch) -> FilingResult:
+def _filed(decision: Decision, image: Transfer, batch: FilingBatch) -> FilingResult:
     assert image.status is not None
-    inside, elsewhere = batch.inside.get(image, ""), batch.elsewhere.get(image)
-    return FilingResult(decision, image.status, image.row, image.error, inside, elsewhere)
+    return FilingResult(
+        decision,
+        image.status,
+        image.row,
+        image.error,
+        inside=batch.inside.get(image, ""),
+        elsewhere=batch.elsewhere.get(image),
+        original=batch.originals.get(image),
+    )

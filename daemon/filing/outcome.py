@@ -16,7 +16,7 @@ class Outcome:
     ``action``: what is done with it. ``label``, ``confidence`` and ``fate``: what was decided of one that was
     classified, whether it could then be moved or not. ``folder``: that of its class, or of other images, below the
     output; it was to go to the one ``inside``. ``elsewhere``: the output that it went to, where that is not the main
-    one.
+    one. ``duplicate_of``: it has the same bytes as the filed image that lies there, and is of no class.
     """
 
     path: Path
@@ -30,6 +30,7 @@ class Outcome:
     elsewhere: Path | None = None
     destination: Path | None = None
     reason: str | None = None
+    duplicate_of: Path | None = None
     detail: str | None = None
 
     @property

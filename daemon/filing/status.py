@@ -25,7 +25,7 @@ class Status(StrEnum):
     HELD = "held"  # an undo brought it back: it stays until it changes, is renamed or released
     ALREADY = "already"  # copied, linked or refused before, in this very state
     REFUSED = "refused"  # unreadable and left where it is, because images are not to be moved
-    LEFT = "left"  # noted, and left where it is, as the rule of its class says
+    LEFT = "left"  # noted, and left where it is, by the rule of its class or because it is a duplicate
     STOPPED = "stopped"  # told to stop on the way; the image is still where it was
     RETRY = "retry"  # failed for now: logged as an error, and tried again; the image is still where it was
 
@@ -39,7 +39,7 @@ _DESCRIPTIONS = {
     Status.ALREADY: mark("it was filed before"),
     Status.HELD: mark("it is held"),
     Status.REFUSED: mark("it cannot be read"),
-    Status.LEFT: mark("it is left where it is by the rule of its class"),
+    Status.LEFT: mark("it is left where it is"),
     Status.RETRY: mark("it cannot be filed now"),
     Status.STOPPED: mark("the program was told to stop"),
 }
@@ -50,7 +50,7 @@ STAYING = frozenset({"leave"})
 
 
 def status_of_staying(row: Filing) -> Status:
-    """Say why an image stays in the inbox: it cannot be read, or a rule leaves those of its class."""
+    """Say why an image stays in the inbox: it cannot be read, or it is left."""
     return Status.LEFT if row.reason is None else Status.REFUSED
 
 

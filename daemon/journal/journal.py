@@ -165,6 +165,10 @@ class Journal:
         """See `records.filed_before`; earlier runs count. Raises JournalBusy."""
         return self._use(lambda db: records.filed_before(db, identity, source, sha256, or_left=or_left))
 
+    def left_before(self, identity: Identity, source: Path, sha256: str | None) -> bool:
+        """See `records.left_before`; earlier runs count. Raises JournalBusy."""
+        return self._use(lambda db: records.left_before(db, identity, source, sha256))
+
     def filed_with_content(self, sha256: str, limit: int) -> list[Filing]:
         """See `records.filed_with_content`. Raises JournalBusy."""
         return self._use(lambda db: records.filed_with_content(db, sha256, limit))

@@ -40,12 +40,13 @@ TEXT_ID = "(SELECT id FROM texts WHERE text = ?)"
 OF_CLASS = "(label = ? OR (label > ? AND label < ?))"
 #: What keeps a file in the inbox from being filed again: it was filed or refused, or left there.
 _FILED = "(state = 'refused' OR (state = 'done' AND action IN ('copy', 'link', 'tag')))"
+_FILED_OR_LEFT = f"({_FILED} OR (state = 'left' AND duplicate_of IS NULL))"
 REMEMBERED = f"({_FILED} OR state = 'left')"
 _SAME_PATH = "(name = :name AND inbox = (SELECT id FROM texts WHERE text = :inbox))"
-_FILED_BEFORE = f"""
+_SEEN_BEFORE = f"""
 SELECT 1 FROM filings WHERE mtime_ns = :mtime_ns AND size = :size AND action <> 'move'
     AND ((ino = :ino AND (dev = :dev OR {_SAME_PATH})) OR ({_SAME_PATH} AND sha256 = :sha256))
-    AND ({_FILED} OR (:left AND state = 'left')) LIMIT 1
+    AND {{condition}} LIMIT 1
 """
 
 #: Of a name that a camera gives to every picture, no more rows are looked at.
@@ -184,11 +185,20 @@ def interrupted(db: sqlite3.Connection) -> list[Filing]:
 def filed_before(
     db: sqlite3.Connection, identity: Identity, source: Path, sha256: str | None, *, or_left: bool = False
 ) -> bool:
-    """Whether the file was copied, linked or refused in this state; ``or_left``: or left there.
+    """Whether the file was copied, linked or refused in this state; ``or_left``: or left by the rule of its class.
 
     Device numbers may change when the machine starts anew: the same path counts as much as the same device. On some
     network file systems inode numbers do so too: the content (if given) under the same path counts as much as they.
     """
+    return _seen_before(db, identity, source, sha256, _FILED_OR_LEFT if or_left else _FILED)
+
+
+def left_before(db: sqlite3.Connection, identity: Identity, source: Path, sha256: str | None) -> bool:
+    """Whether the file was left as a duplicate in this state; the same counts as for `filed_before`."""
+    return _seen_before(db, identity, source, sha256, "state = 'left' AND duplicate_of IS NOT NULL")
+
+
+def _seen_before(db: sqlite3.Connection, identity: Identity, source: Path, sha256: str | None, condition: str) -> bool:
     folder, _, name = str(source).rpartition("/")
     values = {
         "mtime_ns": signed(identity.mtime_ns),
@@ -198,9 +208,8 @@ def filed_before(
         "inbox": as_text(folder),
         "name": as_text(name),
         "sha256": sha256,
-        "left": or_left,
     }
-    return db.execute(_FILED_BEFORE, values).fetchone() is not None
+    return db.execute(_SEEN_BEFORE.format(condition=condition), values).fetchone() is not None
 
 
 def filed_with_inode(db: sqlite3.Connection, inodes: Collection[int]) -> list[Filing]:
@@ -214,13 +223,13 @@ def filed_with_inode(db: sqlite3.Connection, inodes: Collection[int]) -> list[Fi
 
 
 def filed_with_content(db: sqlite3.Connection, sha256: str, limit: int) -> list[Filing]:
-    """List the newest filings of readable images of this content that are done, and were no duplicates.
+    """List the newest filings of readable images of this content that are done, duplicates among them.
 
     The plus signs keep SQLite from putting the hash in place of the column, and from reading rows in their order: then
     it would not use the index.
     """
     query = f"""{SELECT} WHERE {CONTENT} = :beginning AND state = 'done' AND +sha256 = :sha256
-        AND image_id IS NULL AND reason IS NULL AND duplicate_of IS NULL ORDER BY +id DESC LIMIT :limit"""
+        AND image_id IS NULL AND reason IS NULL ORDER BY +id DESC LIMIT :limit"""
     return [decode(row) for row in db.execute(query, {"beginning": sha256[:16], "sha256": sha256, "limit": limit})]
 
 

@@ -26,6 +26,13 @@ def conclude(summary: str, left: int, *, once: bool, dry_run: bool) -> None:
     logger.info("{}", tr("done: {images}", images=summary) if once else tr("stopped: {images}", images=summary))
 
 
+def describe_duplicates(settings: Settings) -> str:
+    """Say what becomes of duplicates; "" if they are filed like other images."""
+    if settings.are_duplicates_moved:
+        return tr("images with the same bytes as a filed one go to {folder}/", folder=settings.duplicates_dir)
+    return tr("images with the same bytes as a filed one stay where they are") if settings.duplicates == "leave" else ""
+
+
 def announce_rules(rules: ClassRules, classes: Sequence[str]) -> None:
     """Log which classes have rules of their own, and warn of each that the model does not have."""
     unknown = rules.unknown(classes)
@@ -78,6 +85,8 @@ def announce(settings: Settings, classifier: Classifier, threshold: Threshold, t
     announce_rules(settings.class_rules, metadata.classes)
     if settings.layout != FLAT:
         logger.info(tr("in class folders images lie by the layout {layout}", layout=settings.layout))
+    if duplicates := describe_duplicates(settings):
+        logger.info("{}", duplicates)
     logger.info("{}", threshold)
     if threshold.rolled_up:
         logger.info("{}", threshold.rolled_up)

@@ -316,6 +316,7 @@ _OUTCOMES = {
     "rolled up": mark("{count} filed above their class"),
     "unsure": mark("{count} unsure"),
     "unknown": mark("{count} unknown"),
+    "duplicate": mark("{count} duplicates"),
     "quarantined": mark("{count} quarantined"),
     "changed": mark("{count} changed"),
     "gone": mark("{count} gone"),
@@ -351,6 +352,8 @@ def _kind(outcome: Outcome) -> str:
         return outcome.status.value
     if outcome.reason is not None:
         return "quarantined"
+    if outcome.duplicate_of is not None:
+        return "duplicate"
     assert outcome.fate is not None, "an image that was filed was classified, or has a reason"
     return outcome.fate.value
 

@@ -34,7 +34,9 @@ def line(outcome: Outcome) -> str:
 
 
 def left(outcome: Outcome) -> str:
-    """Word that an image stays in the inbox, as the rule of its class says."""
+    """Word that an image stays in the inbox, since it is a duplicate, or as the rule of its class says."""
+    if outcome.duplicate_of is not None:
+        return tr("{name} stays where it is: {detail}", name=shown(outcome.path.name), detail=outcome.detail)
     return tr(
         "{name} stays where it is by the rule of its class ({label} {confidence:.2f})",
         name=shown(outcome.path.name),
@@ -58,7 +60,7 @@ def fields(outcome: Outcome) -> dict[str, Any]:
         "class": outcome.label,
         "confidence": None if outcome.confidence is None else round(outcome.confidence, 6),
         "destination": None if outcome.destination is None else str(outcome.destination),
-        "reason": outcome.reason,
+        "reason": outcome.reason if outcome.duplicate_of is None else "duplicate",
     }
 
 

@@ -60,6 +60,15 @@ def class_folder(given: str, settings: Settings, *, new: bool, paths: ClassPaths
     top, *inside = name.split("/")
     if inside and top.casefold() == settings.others_dir.casefold():
         raise UserError(tr("{name} lies in the folder for images of none of the classes: give a class", name=name))
+    if settings.are_duplicates_moved and top.casefold() == settings.duplicates_dir.casefold():
+        raise UserError(
+            tr(
+                "{name} is the folder of duplicates, and no class: give a class, or {others} for an image of none of "
+                "the classes",
+                name=name,
+                others=settings.others_dir,
+            )
+        )
     if top.casefold() == settings.quarantine_dir.casefold():
         raise UserError(
             tr(
@@ -110,7 +119,7 @@ def class_folders(settings: Settings, paths: ClassPaths | None = None) -> dict[s
 
     Inner folders are among them: an image may be known to be of one of the classes in it.
     """
-    reserved = {settings.others_dir.casefold(), settings.quarantine_dir.casefold()}
+    reserved = {name.casefold() for name in settings.other_folders}
     return {
         unicodedata.normalize("NFC", folder): folder
         for folder in folders_of_images(settings, paths)

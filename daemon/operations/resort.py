@@ -70,7 +70,7 @@ def resort(desk: Desk, params: ResortParams) -> Operation:
 
 
 def _check(label: str, settings: Settings) -> None:
-    reserved = {settings.others_dir.casefold(), settings.quarantine_dir.casefold()}
+    reserved = {name.casefold() for name in settings.other_folders}
     if check_class_path(label).partition("/")[0].casefold() in reserved:
         raise UserError(tr("the folder {label} is for other images, and not for a class", label=label))
 
@@ -110,7 +110,7 @@ def _move(desk: Desk, filer: Filer, moves: Sequence[ResortMove], digest: str) ->
 
 def _source(desk: Desk, filing: Filing) -> Source | None:
     """Find the image of a filing where it was filed, as it was; None if it is not there."""
-    if filing.place is None or filing.reason is not None:
+    if filing.place is None or filing.reason is not None or filing.duplicate_of is not None:
         return None
     try:
         with OpenFolders(desk.roots) as folders:

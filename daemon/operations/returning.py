@@ -87,7 +87,6 @@ class Returning:
         if undone.status is Status.UNDONE and undone.destination is not None and undone.filing.destination is not None:
             log_move(self.desk, undone.filing.destination, undone.destination)
         return record(undone.filing) | {
-            "id": undone.filing.id,
             "outcome": undone.status.value,
             "back": back,
             "held": undone.held,

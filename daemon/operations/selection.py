@@ -89,6 +89,7 @@ def pages(journal: Journal, wanted: Wanted, size: int, limit: int | None = None)
 def record(filing: Filing) -> dict[str, object]:
     """Return a filing as JSON has it."""
     return {
+        "id": filing.id,
         "time": filing.time.isoformat(timespec="milliseconds"),
         "state": filing.state.value,
         "action": filing.action,
@@ -99,6 +100,7 @@ def record(filing: Filing) -> dict[str, object]:
         "checkpoint": filing.model_digest,
         "reason": filing.reason,
         "detail": filing.detail,
+        "duplicate_of": filing.duplicate_of,
         "sha256": filing.sha256,
         "run": filing.run,
     }

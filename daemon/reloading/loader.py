@@ -62,7 +62,7 @@ class CheckpointOptions:
             batch=settings.batch_size,
             was_named=settings.checkpoint != _USUAL.absolute(),
             output=settings.output,
-            reserved=(settings.others_dir, settings.quarantine_dir),
+            reserved=settings.other_folders,
             probation=settings.probation_images,
         )
 
@@ -201,7 +201,8 @@ def check_names(location: Path, classes: Sequence[str], reserved: Sequence[str])
             raise NameTaken(
                 tr(
                     "the checkpoint {location} has a class {name}, and the folder {taken} is for other images: give "
-                    "others_dir or quarantine_dir another name, or go back with python -m trainer rollback",
+                    "others_dir, quarantine_dir or duplicates_dir another name, or go back with python -m trainer "
+                    "rollback",
                     location=location,
                     name=name,
                     taken=taken,

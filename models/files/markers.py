@@ -17,9 +17,11 @@ from models.files.atomic import atomic_file
 
 #: The name of the marker.
 MARKER = ".imagesortd"
-#: The kind of a folder: for a class, for unsure and unknown images, or for files that cannot be read. No two words have
-#: the same length: the daemon checks a marker by its size.
-Kind = Literal["class", "others", "quarantine"]
+#: The kind of a folder: for a class, for unsure and unknown images, for files that cannot be read, or for duplicates of
+#: filed images. No two words have the same length: the daemon checks a marker by its size.
+Kind = Literal["class", "others", "quarantine", "duplicate"]
+#: The kinds of folders that hold no images of a class.
+NOT_CLASSES = ("others", "quarantine", "duplicate")
 #: The default names of the folders for other images.
 USUAL_NAMES = ("others", "quarantine")
 #: Lies beside the pointer, with the names of those folders by the output folder of each daemon.

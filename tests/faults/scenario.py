@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from daemon.files.source import SourceUnreadable
+from daemon.filing.duplicates import DuplicatePolicy, Duplicates
 from daemon.filing.filer import Action
 from daemon.filing.late_sidecars import LateSidecars
 from daemon.filing.recovery import recover
@@ -20,6 +21,8 @@ _IMAGES = ("cat.jpg", os.fsdecode(b"\xff\n.jpg"), "torn.jpg", "large.jpg")
 #: The raw data of the first, the film of the second, the notes beside the last.
 _SIDECARS = ("cat.dng", os.fsdecode(b"\xff\n.mov"), "large.xmp", "large.jpg.json")
 _NAMES = _IMAGES + _SIDECARS
+#: Has the content of the large image, and comes after it.
+_DUPLICATE = "more.jpg"
 
 
 @dataclass
@@ -31,6 +34,8 @@ class Scenario:
     action: Action = "move"
     #: Of the class; one inside another is made for a part of the batch.
     folder: str = "cat"
+    #: With another policy than "keep" the batch has a duplicate, too.
+    duplicates: DuplicatePolicy = "keep"
     desk: Desk = field(init=False)
 
     def prepare(self) -> None:
@@ -38,7 +43,7 @@ class Scenario:
         near = Path(tempfile.mkdtemp(dir=self.near))
         self.desk = make_desk(near, None if self.far is None else Path(tempfile.mkdtemp(dir=self.far)))
         self.desk.file_one(self.desk.put("cat.jpg", b"filed before"), self.folder, action="move")
-        for name in _NAMES:
+        for name in self._names:
             path = self.desk.put(name, _content(name))
             os.utime(path, (1_000_000_000, 1_000_000_000))
 
@@ -53,7 +58,7 @@ class Scenario:
             folder = "quarantine/truncated" if is_quarantined else self._folder_of(path.name)
             with suppress(SourceUnreadable):
                 decisions.append(self.desk.decide(path, folder, reason="truncated" if is_quarantined else None))
-        self.desk.file(decisions, action=self.action)
+        self.desk.file(decisions, action=self.action, duplicates=Duplicates(self.duplicates))
 
     def recover(self) -> None:
         """What the program does when it starts again."""
@@ -73,7 +78,7 @@ class Scenario:
             assert contents == self._expected()
         else:
             originals = Counter(path.read_bytes() for path in images(self.desk.inbox)) - Counter([b"filed before"])
-            assert originals == Counter(_content(name) for name in _NAMES)
+            assert originals == Counter(_content(name) for name in self._names)
             assert contents - originals <= originals + Counter([b"filed before"])
         hidden = [path for root in (self.desk.inbox, self.desk.output) for path in images(root) if path.name[0] == "."]
         assert hidden == []
@@ -89,7 +94,12 @@ class Scenario:
         journal.close()
         self.check_after_recovery()
         filed = Counter(self.desk.filed().values())
-        assert filed == Counter([b"filed before", *(_content(name) for name in _NAMES)])
+        is_left = self.duplicates == "leave"
+        assert filed == Counter([b"filed before", *(_content(name) for name in (_NAMES if is_left else self._names))])
+        if self.duplicates == "folder":
+            assert self.desk.filed()[f"duplicates/{_DUPLICATE}"] == _content(_DUPLICATE)
+        elif is_left and self.action == "move":
+            assert images(self.desk.inbox) == [self.desk.inbox / _DUPLICATE]
         assert self.desk.filed()[f"{self.folder}/cat.jpg"] == b"filed before"
         assert self.desk.filed()[f"{self.folder}/cat_2.dng"] == _content("cat.dng"), (
             "it goes with its image, and by its name"
@@ -100,8 +110,14 @@ class Scenario:
         return f"{self.folder}s/wild/lion" if "/" in self.folder and name == "large.jpg" else self.folder
 
     def _expected(self) -> Counter[bytes]:
-        return Counter([b"filed before", *(_content(name) for name in _NAMES)])
+        return Counter([b"filed before", *(_content(name) for name in self._names)])
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return _NAMES if self.duplicates == "keep" else (*_NAMES, _DUPLICATE)
 
 
 def _content(name: str) -> bytes:
+    if name == _DUPLICATE:
+        name = "large.jpg"
     return os.fsencode(name) * (5000 if name == "large.jpg" else 1)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from daemon.files import renaming
+from daemon.filing.duplicates import DuplicatePolicy
 from daemon.filing.filer import Action
 from tests.faults.scenario import Scenario
 from tests.faults.tracer import Point, kill_at, need_strace, points, trace
@@ -52,6 +53,28 @@ def test_a_kill_loses_nothing(places: tuple[Path, Path | None], tmp_path: Path, 
     assert len(population) > 50
     for point in sample(population, 5):
         kill_and_check(scenario, point)
+
+
+@pytest.mark.parametrize("duplicates", ["folder", "leave"])
+def test_a_kill_loses_no_duplicate(
+    places: tuple[Path, Path | None], tmp_path: Path, duplicates: DuplicatePolicy
+) -> None:
+    scenario = Scenario(*places, duplicates=duplicates)
+    for point in sample(all_points(scenario, tmp_path / "trace"), 6):
+        kill_and_check(scenario, point)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("action", ["move", "copy", "link"])
+@pytest.mark.parametrize("duplicates", ["folder", "leave"])
+def test_a_kill_at_every_call_loses_no_duplicate(
+    places: tuple[Path, Path | None], tmp_path: Path, action: Action, duplicates: DuplicatePolicy
+) -> None:
+    scenario = Scenario(*places, action, duplicates=duplicates)
+    population = all_points(scenario, tmp_path / "trace")
+    for point in population:
+        kill_and_check(scenario, point)
+    print(f"{len(population)} kill points")
 
 
 @pytest.mark.slow

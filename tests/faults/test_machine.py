@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from itertools import count
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, get_args
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -30,6 +30,7 @@ from hypothesis.stateful import (
 
 from daemon.files import renaming
 from daemon.files.source import Identity
+from daemon.filing.duplicates import DuplicatePolicy, Duplicates
 from daemon.filing.filer import Filer, Status
 from daemon.filing.held import HeldImages
 from daemon.filing.late_sidecars import LateSidecars
@@ -97,8 +98,9 @@ class Machine(RuleBasedStateMachine):
     midst of an undo what else is in the inbox.
     """
 
-    @initialize(two=st.booleans())
-    def begin(self, two: bool) -> None:
+    @initialize(two=st.booleans(), duplicates=st.sampled_from(get_args(DuplicatePolicy)))
+    def begin(self, two: bool, duplicates: DuplicatePolicy = "keep") -> None:
+        self.duplicates = duplicates
         self._stack = ExitStack()
         near = self._stack.enter_context(far_folder())
         far = Path(tempfile.mkdtemp()) if two else None
@@ -206,6 +208,8 @@ class Machine(RuleBasedStateMachine):
     @rule(folder=FOLDERS)
     def file(self, folder: str) -> None:
         good = {Status.FILED, Status.HELD}
+        if self.duplicates == "leave":
+            good |= {Status.LEFT, Status.ALREADY}
         assert self._file(folder) <= (good | {Status.CHANGED} if self.writers else good)
 
     @precondition(lambda self: not self.crashed)
@@ -302,7 +306,8 @@ class Machine(RuleBasedStateMachine):
         held_now = {path for path in paths if self.held.get(path) == state_of(path)}
         decisions = [self.desk.decide(path, folder, reason=reason) for path in paths]
         with self._held_images() as (journal, held), faults or nullcontext():
-            outcomes = Filer(self.desk.output, journal=journal, held=held).file(decisions)
+            duplicates = Duplicates(self.duplicates)
+            outcomes = Filer(self.desk.output, journal=journal, held=held, duplicates=duplicates).file(decisions)
         if faults is None:
             assert {outcome.decision.source.path for outcome in outcomes if outcome.status is Status.HELD} == held_now
         assert held_now <= set(self._jpegs()), "filed, although it is held"

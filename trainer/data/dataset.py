@@ -19,7 +19,7 @@ from models.deciding.class_tree import ClassTree
 from models.errors import UserError
 from models.files.image_names import is_image_name
 from models.files.leftovers import Leftovers, is_bin, is_leftover, pictures_in
-from models.files.markers import MARKER, USUAL_NAMES, read_kind
+from models.files.markers import MARKER, NOT_CLASSES, USUAL_NAMES, read_kind
 from models.text import printable
 from models.text.language import tr
 from trainer.data.folds import Folds, assign, draw_by_hash, fold_count
@@ -257,7 +257,7 @@ def _daemon_folders(folders: Sequence[Path]) -> list[str]:
     return [
         name
         for name, kind in kinds.items()
-        if kind in ("others", "quarantine") or (daemon_was_here and not kind and name.casefold() in USUAL_NAMES)
+        if kind in NOT_CLASSES or (daemon_was_here and not kind and name.casefold() in USUAL_NAMES)
     ]
 
 

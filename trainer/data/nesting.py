@@ -16,7 +16,7 @@ from typing import Protocol
 
 from models.deciding.class_names import inner_folders_of
 from models.deciding.class_tree import ClassTree
-from models.files.markers import read_kind
+from models.files.markers import NOT_CLASSES, read_kind
 
 
 class Labelling(Protocol):
@@ -68,7 +68,7 @@ class AsNested:
         """``folders`` are those in which images lie directly, and ``marked`` those that the daemon marked."""
         kinds = {path_below(root, folder): read_kind(folder) for folder in marked}
         self._classes = {folder for folder, kind in kinds.items() if kind == "class"}
-        self._of_no_class = {folder for folder, kind in kinds.items() if kind in ("others", "quarantine")}
+        self._of_no_class = {folder for folder, kind in kinds.items() if kind in NOT_CLASSES}
         above_marked = {above for folder in self._classes for above in inner_folders_of(folder)}
         self._whole = self._classes - above_marked
         held = {path_below(root, folder) for folder in folders}

@@ -72,10 +72,10 @@ def refusal_reason(folder: Path, classes: Sequence[str]) -> str | None:
     return tr(
         "it has a class {name}, and the daemon's folders for other images are called {names}: if a daemon filled the "
         "folder {name}, take that folder out of the data set; if it is a class of yours, give its folder another name, "
-        "or give others_dir or quarantine_dir another name in the daemon's settings and start it with --checkpoint "
-        "{folder} once",
+        "or give others_dir, quarantine_dir or duplicates_dir another name in the daemon's settings and start it with "
+        "--checkpoint {folder} once",
         name=name,
-        names=tr("{first} and {second}", first=names[0], second=names[1]),
+        names=tr("{first} and {second}", first=", ".join(names[:-1]), second=names[-1]),
         folder=folder,
     )
 

@@ -16,6 +16,7 @@ import pytest
 from daemon.__main__ import main
 from daemon.commands import calling, resort
 from daemon.commands.filters import FiledOutput
+from daemon.filing.duplicates import Duplicates
 from daemon.filing.filer import Action
 from daemon.journal.records import State
 from daemon.operations.desk import Operation
@@ -80,6 +81,21 @@ def test_images_go_where_the_newer_model_sees_them_and_back(office: Office, newe
     said = office.capsys.readouterr().out
     assert said.splitlines()[-1] == "3 went back", "and not to an inbox, where a daemon would look"
     assert places(office) == before
+
+
+def test_duplicates_stay(office: Office, newer: Path) -> None:
+    first = file(office, "discs", "stripes")
+    for name in ("again.png", "more.png"):
+        shutil.copyfile(first, office.desk.inbox / name)
+        decision = office.desk.decide(office.desk.inbox / name, "stripes")
+        assert office.desk.file([decision], duplicates=Duplicates("folder"))[0].original == first
+    code, said = office.run("resort", "--checkpoint", str(newer))
+    assert (code, said.splitlines()[0][:-7]) == (0, "stripes/discs1.png -> discs/discs1.png")
+    assert places(office) == ["discs/discs1.png", "duplicates/again.png", "duplicates/more.png"]
+    shutil.copyfile(office.desk.output / "discs/discs1.png", office.desk.inbox / "last.png")
+    decision = office.desk.decide(office.desk.inbox / "last.png", "stripes")
+    (result,) = office.desk.file([decision], duplicates=Duplicates("folder"))
+    assert result.original == office.desk.output / "discs/discs1.png", "it is found where it lies now"
 
 
 def test_the_history_knows_the_newer_model(office: Office, newer: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from daemon.filing.duplicates import Duplicates
 from daemon.filing.undo import undo
 from daemon.journal.records import State
 from models.deciding.decision import Fate
@@ -66,6 +67,24 @@ def test_an_image_that_was_moved_elsewhere_has_no_label(scene: Scene, place: str
     scene.look()
     scene.restart()
     assert not scene.all_labels
+
+
+def test_what_lies_among_the_duplicates_says_nothing_and_what_leaves_them_does(scene: Scene) -> None:
+    scene.start()
+    image = scene.file("a.jpg", content=b"the same")
+    decision = scene.desk.decide(scene.desk.put("b.jpg", b"the same"), "dog")
+    (result,) = scene.desk.file([decision], duplicates=Duplicates("folder"))
+    duplicate = result.destination
+    assert duplicate is not None
+    assert duplicate.parent.name == "duplicates"
+    scene.own.add(duplicate)
+    scene.look()
+    image = scene.move(image, "duplicates")
+    scene.look()
+    assert not scene.all_labels
+    scene.move(duplicate, "wolf")
+    scene.look()
+    assert scene.labels == {"b.jpg": ("wolf", "moved")}
 
 
 @pytest.mark.parametrize("stopped", [False, True])

@@ -130,7 +130,7 @@ def test_no_journal_to_read_is_a_sentence(path: Path) -> None:
         history(path)
 
 
-def test_filings_of_a_content_are_found_but_for_duplicates(path: Path) -> None:
+def test_filings_of_a_content_are_found(path: Path) -> None:
     journal = Journal(path)
     content, other = "ab" * 32, "ab" * 31 + "cd"
     first, second = filing(1, sha256=content), filing(2, sha256=content)
@@ -139,11 +139,11 @@ def test_filings_of_a_content_are_found_but_for_duplicates(path: Path) -> None:
         filing(4, sha256=content, state=State.UNDONE),
         filing(5, sha256=content, image_id=1),
         filing(6, sha256=content, reason="truncated"),
-        filing(7, sha256=content, duplicate_of=1),
     ]
-    journal.write([first, second, *more])
-    assert journal.filed_with_content(content, 9) == [second, first]
-    assert journal.filed_with_content(content, 1) == [second]
+    duplicate = filing(7, sha256=content, duplicate_of=1)
+    journal.write([first, second, *more, duplicate])
+    assert journal.filed_with_content(content, 9) == [duplicate, second, first]
+    assert journal.filed_with_content(content, 1) == [duplicate]
     assert journal.filed_with_content(other, 9) == [more[0]]
 
 
@@ -151,7 +151,7 @@ def test_a_duplicate_that_was_left_counts_only_where_it_is_asked_for(path: Path)
     journal = Journal(path)
     left = filing(1, state=State.LEFT, action="leave", sha256="ab" * 32, duplicate_of=5)
     journal.write([left])
-    assert journal.filed_before(left.identity, left.source, None, or_left=True)
+    assert journal.left_before(left.identity, left.source, None)
     assert not journal.filed_before(left.identity, left.source, left.sha256)
     assert journal.same_filed(left.source, left.identity.size, lambda: left.sha256) is None
     assert history(path) == [left]

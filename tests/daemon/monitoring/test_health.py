@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from daemon.files.processes import process_began
 from daemon.filing.filer import Status
 from daemon.filing.outcome import Outcome
 from daemon.journal.labels import How
-from daemon.monitoring.health import Tally, counted_labels
+from daemon.monitoring.health import Tally, counted, counted_labels
 from daemon.monitoring.metrics import render
 from daemon.reloading.threshold import Threshold
 from daemon.watching.watcher import InboxStatus, WatcherStatus
@@ -90,13 +91,16 @@ def test_images_are_counted_by_what_became_of_them(tally: Tally) -> None:
         filed("others", "a"),
         filed("others", "a", fate=Fate.UNKNOWN),
         filed("quarantine/truncated", None, "truncated"),
+        replace(filed("duplicates", None), duplicate_of=OUTPUT / "a/y.png"),
+        Outcome(path=Path("z"), status=Status.LEFT, duplicate_of=OUTPUT / "a/y.png"),
         Outcome(path=Path("x"), status=Status.RETRY),
         Outcome(path=Path("x"), status=Status.RETRY),
         Outcome(path=Path("y"), status=Status.CHANGED),
     ):
         tally.outcome(outcome)
     health = tally.health(watcher())
-    assert health.images == {"filed": 2, "unsure": 1, "unknown": 1, "quarantined": 1}
+    assert health.images == {"filed": 2, "unsure": 1, "unknown": 1, "quarantined": 1, "duplicate": 1, "left": 1}
+    assert counted(health.images).endswith("1 quarantined, 1 duplicates, 1 left where they are")
     assert health.attempts == {"retry": 2, "changed": 1}
 
 

@@ -15,11 +15,12 @@ from PIL import Image
 
 from daemon.commands.history import sentence
 from daemon.decoding.decoder import Decoded, Task
+from daemon.filing.duplicates import DuplicatePolicy, Duplicates
 from daemon.filing.filer import Filer, Status
 from daemon.filing.outcome import Outcome
 from daemon.journal.history import Wanted
 from daemon.journal.journal import Journal, read_history
-from daemon.monitoring.messages import line
+from daemon.monitoring.messages import fields, line
 from daemon.pipeline import ModelFailed, Pipeline, Policy
 from daemon.reloading.threshold import in_force
 from models.checkpoints.metadata import DEFAULT_THRESHOLD, Unknown
@@ -45,6 +46,25 @@ def test_each_kind_goes_to_its_folder(pipeline: Pipeline, inbox: Path, tmp_path:
         kind: [f"{kind}{seed}.png" for seed in range(3)] for kind in sorted(KINDS)
     }
     assert list(inbox.iterdir()) == []
+
+
+@pytest.mark.parametrize("policy", ["folder", "leave"])
+def test_a_duplicate_is_of_no_class(
+    classifier: Classifier, inbox: Path, tmp_path: Path, policy: DuplicatePolicy
+) -> None:
+    filer = Filer(tmp_path / "sorted", duplicates=Duplicates(policy))
+    pipeline = Pipeline(classifier, filer, POLICY, threads=1)
+    first = save("fog", 1, inbox / "a.png")
+    shutil.copyfile(first, inbox / "b.png")
+    _, outcome = pipeline.process([first, inbox / "b.png"])
+    pipeline.close()
+    assert (outcome.label, outcome.confidence, outcome.fate) == (None, None, None)
+    assert outcome.duplicate_of == tmp_path / "sorted/fog/a.png"
+    assert fields(outcome)["reason"] == "duplicate"
+    if policy == "folder":
+        assert line(outcome) == "b.png -> duplicates/b.png (the same as fog/a.png)"
+    else:
+        assert (outcome.status, outcome.detail) == (Status.LEFT, "the same as fog/a.png")
 
 
 def test_under_the_threshold_an_image_goes_to_the_others(classifier: Classifier, inbox: Path, tmp_path: Path) -> None:

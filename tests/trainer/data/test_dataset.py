@@ -183,14 +183,14 @@ def test_a_folder_with_a_plain_word_for_a_name_is_a_class_but_none_inside_a_clas
 
 
 def test_the_folders_in_which_the_daemon_files_what_has_no_class_are_left_out(tmp_path: Path) -> None:
-    touch(tmp_path, "cat/a.jpg", "dog/b.jpg", "미정/c.jpg", "broken/truncated/d.jpg", "bird/e.jpg")
-    kinds: dict[str, Kind] = {"cat": "class", "미정": "others", "broken": "quarantine"}
+    touch(tmp_path, "cat/a.jpg", "dog/b.jpg", "미정/c.jpg", "broken/truncated/d.jpg", "bird/e.jpg", "twice/f.jpg")
+    kinds: dict[str, Kind] = {"cat": "class", "미정": "others", "broken": "quarantine", "twice": "duplicate"}
     for folder, kind in kinds.items():
         (tmp_path / folder / MARKER).write_bytes(marker_content(kind))
     (tmp_path / "dog" / MARKER).touch()
     found = scan(tmp_path)
     assert found.classes == ("bird", "cat", "dog")
-    assert sorted(found.not_classes) == ["broken", "미정"]
+    assert sorted(found.not_classes) == ["broken", "twice", "미정"]
 
 
 @pytest.mark.parametrize("marked", ["cat", "others"])
