@@ -25,6 +25,7 @@ COMMANDS = {
     "labels": ("labels", "main"),
     "review": ("review", "main"),
     "learn": ("learn", "main"),
+    "archive": ("archive", "main"),
     "unit": ("unit", "main"),
     "status": ("status", "main"),
     "rescan": ("rescan", "main"),

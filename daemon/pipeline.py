@@ -121,16 +121,18 @@ class Pipeline:
         decoders: DecoderPool | None = None,
         roots: Roots | None = None,
         decide: Decide | None = None,
+        measures: bool = False,
     ) -> None:
         """``decoders``, as many as ``threads``, may have been started while the classifier was being opened.
 
         ``roots``: where images come from, see `open_source`. ``decide`` replaces the policy's choice of a
-        folder, as in ``resort``.
+        folder, as in ``resort``. ``measures``: it wants to know the sizes of the images, too.
         """
         self.classifier = classifier
         self._filer = filer
         self._policy = policy
         self._threads = threads
+        self._measures = measures
         self._roots = roots or Roots()
         self._decide = decide or self._decide_by_rule
         self._known_rule: tuple[Policy, Metadata, Rule] | None = None
@@ -256,6 +258,7 @@ class Pipeline:
             max_bytes=self._policy.max_bytes,
             max_pixels=self._policy.max_pixels,
             root=self._roots.root_of(str(path)),
+            measures=self._measures,
         )
         self._decoding.append(_Image(task, self.decoders.submit(task)))
 

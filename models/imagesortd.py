@@ -25,6 +25,7 @@ usage: imagesortd COMMAND [OPTION ...]
 filing pictures:
   watch       watch folders, and file every new picture into the folder of its class
   sort        copy the pictures of a folder into class folders, once
+  archive     classify millions of pictures, here or in a bucket: archive report, archive apply
   history     show what was filed, when, where and why
   undo        move pictures back to where they came from
   retry       bring quarantined pictures back, to be classified again

@@ -24,7 +24,7 @@ FLOORS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "daemon": (
         ("__main__",),
         ("commands",),
-        ("service", "review"),
+        ("service", "review", "archiving"),
         ("loop",),
         ("reconfigure", "control"),
         ("monitoring", "housekeeping"),

@@ -43,7 +43,7 @@ def taken(image: FileAt, mtime_ns: int) -> Taken:
         time = exif_time(descriptor)
     finally:
         close(descriptor)
-    return Taken(_file_time(mtime_ns), is_exif=False) if time is None else Taken(time, is_exif=True)
+    return Taken(file_time(mtime_ns), is_exif=False) if time is None else Taken(time, is_exif=True)
 
 
 def exif_time(descriptor: int) -> datetime | None:
@@ -55,7 +55,8 @@ def exif_time(descriptor: int) -> datetime | None:
         return None  # it is cut short, perhaps just now, or says nonsense
 
 
-def _file_time(mtime_ns: int) -> datetime:
+def file_time(mtime_ns: int) -> datetime:
+    """Return the time of a file, in the zone of this machine."""
     try:
         return datetime.fromtimestamp(mtime_ns / 1e9, UTC).astimezone()
     except (ValueError, OverflowError, OSError):  # beyond the year 9999

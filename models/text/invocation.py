@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "daemon": (
         "watch",
         "sort",
+        "archive",
         "history",
         "undo",
         "retry",

@@ -1,0 +1,36 @@
+"""Count what became of the images of a manifest, whatever files them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from loguru import logger
+
+from daemon.filing.status import Status
+from models.text.language import tr
+
+#: What becomes of an image by which the job is done.
+DONE = frozenset({Status.FILED, Status.PLANNED, Status.ALREADY, Status.REFUSED, Status.HELD})
+
+
+@dataclass
+class Applied:
+    """Images by what became of them, and those filed by folder. ``unread`` ones have nothing decided."""
+
+    statuses: Counter[Status] = field(default_factory=Counter)
+    folders: Counter[str] = field(default_factory=Counter)
+    unread: int = 0
+
+    def add(self, uri: str, status: Status, folder: str, why: str) -> None:
+        """Count an image; say of one that stays why."""
+        self.statuses[status] += 1
+        if status in (Status.FILED, Status.PLANNED):
+            self.folders[folder] += 1
+        elif status not in DONE:
+            logger.warning(tr("{path} is left behind: {detail}", path=uri, detail=why))
+
+    @property
+    def left(self) -> int:
+        """Images that are left behind."""
+        return self.unread + sum(count for status, count in self.statuses.items() if status not in DONE)

@@ -1,0 +1,97 @@
+"""One job: list an archive, leave out what the manifest knows, look at the rest and write the rows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from daemon.archiving.known import KnownImages
+from daemon.archiving.listing import Listing
+from daemon.archiving.local_engine import LocalEngine
+from daemon.archiving.manifest import BlockWriter
+from daemon.archiving.model import open_model, published
+from daemon.archiving.rows import Listed, Row, hash_of
+from daemon.archiving.shards import Shard, hold_shard
+from daemon.config import Settings
+from models.files.atomic import file_digest
+from models.files.ownership import make_folder
+
+#: Images between two reports on how far a job is.
+_REPORTED = 256
+
+
+@dataclass
+class Tally:
+    """What a job has done: rows by outcome, images that the manifest knew, and folders that could not be listed."""
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    known: int = 0
+    unreadable: int = 0
+    not_files: int = 0
+
+    @property
+    def looked_at(self) -> int:
+        """Rows that were added."""
+        return self.outcomes.total()
+
+
+class Job:
+    """The images of one input and shard, and the manifest that is to know them."""
+
+    def __init__(self, settings: Settings, source: str, folder: Path, shard: Shard) -> None:
+        self._settings = settings
+        self._folder = folder
+        self._shard = shard
+        self.listing = Listing(source, left_out=folder)
+        self.tally = Tally()
+
+    def run(self, stopping: Callable[[], bool], on_progress: Callable[[Tally], None]) -> None:
+        """Do the job; whatever ends it, the rows of the images that were looked at are in the manifest.
+
+        Raises `UserError`.
+        """
+        make_folder(self._folder)
+        with hold_shard(self._folder, self._shard):
+            writer = BlockWriter(self._folder)
+
+            def on_row(row: Row) -> None:
+                writer.add(row)
+                self.tally.outcomes[row.outcome] += 1
+                on_progress(self.tally)
+
+            try:
+                self._look_at_new(on_row, stopping)
+            finally:
+                writer.flush()
+                self.tally.unreadable, self.tally.not_files = self.listing.unreadable, self.listing.not_files
+
+    def _look_at_new(self, on_row: Callable[[Row], None], stopping: Callable[[], bool]) -> None:
+        checkpoint = published(self._settings)
+        digest = checkpoint.digest or file_digest(checkpoint.path)
+        new = self._new(KnownImages(self._folder, digest), stopping)
+        first = next(new, None)
+        if first is None or stopping():
+            return  # then no model is needed
+        engine = LocalEngine(self._settings, open_model(self._settings, checkpoint), on_row)
+        place = self.listing.store or self.listing.folder
+        assert place is not None
+        spool = self._folder / f".fetched-{self._shard.number}-of-{self._shard.count}"
+        engine.look_at(_with(first, new), place, spool, stopping)
+
+    def _new(self, known: KnownImages, stopping: Callable[[], bool]) -> Iterator[Listed]:
+        """Yield the images of the shard that are to be looked at."""
+        mine = (image for image in self.listing if self._shard.includes(hash_of(image[0])))
+        for image in known.new(mine):
+            if stopping():
+                return
+            if image is None:
+                self.tally.known += 1
+            else:
+                yield image
+
+
+def _with(first: Listed, rest: Iterator[Listed]) -> Iterator[Listed]:
+    yield first
+    yield from rest

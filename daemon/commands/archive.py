@@ -1,0 +1,128 @@
+"""``python -m daemon archive``: classify an archive into a manifest, without touching an image."""
+
+from __future__ import annotations
+
+import threading
+from importlib.util import find_spec
+from pathlib import Path
+
+from daemon import config
+from daemon.commands.options import add_settings
+from daemon.commands.stopping import stopped_by_signals
+from daemon.files.capabilities import keep_from_children
+from daemon.files.descriptors import allow_open_files
+from daemon.monitoring.logs import start_logging
+from models.errors import UserError
+from models.text.commandline import EXIT_LEFT_BEHIND, Parser, print_json
+from models.text.language import mark, tr, trn
+
+#: Options that are settings of the daemon too, under these names.
+SHARED = (
+    "checkpoint",
+    "threshold",
+    "language",
+    "batch_size",
+    "threads",
+    "device",
+    "precision",
+    "plugins",
+    "cache_dir",
+    "log_level",
+)
+
+OUTCOMES = {
+    "filed": mark("{count:9}  sure of their class"),
+    "rolled up": mark("{count:9}  sure of the folder above their class only"),
+    "unsure": mark("{count:9}  unsure"),
+    "unknown": mark("{count:9}  unknown: unlike anything the model was taught"),
+    "quarantine": mark("{count:9}  no pictures, or damaged"),
+    "unread": mark("{count:9}  could not be read this time; the same command tries them again"),
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Archive, or apply a manifest or report on it; returns the exit code."""
+    require_arrow()
+    parts = {"apply": "archive_apply", "report": "archive_report"}
+    if arguments[:1] and arguments[0] in parts:
+        from importlib import import_module
+
+        return int(import_module(f"daemon.commands.{parts[arguments[0]]}").main(arguments[1:]))
+    return _archive(arguments)
+
+
+def require_arrow() -> None:
+    """Raise `UserError` where what reads and writes manifests is not installed."""
+    if find_spec("pyarrow") is None:
+        raise UserError(
+            tr("archives need a package that is not installed: install it with pip install '.[archive]' in the clone")
+        )
+
+
+def _archive(arguments: list[str]) -> int:
+    from daemon.archiving.job import Job
+    from daemon.archiving.shards import Shard
+
+    options = _parser().parse_args(arguments)
+    flags = {key: value for key in SHARED if (value := getattr(options, key, None)) is not None}
+    settings = config.load(flags, getattr(options, "config", None))
+    shard = Shard.parse(options.shard)
+    start_logging(settings.log_level, as_json=settings.log_json)
+    allow_open_files()
+    keep_from_children()
+    job = Job(settings, options.input, options.manifest.absolute(), shard)
+    stopped = threading.Event()
+    with stopped_by_signals(stopped):
+        job.run(stopped.is_set, lambda _: None)
+    tally = job.tally
+    if options.json:
+        print_json(
+            {
+                "manifest": str(options.manifest),
+                "looked_at": tally.looked_at,
+                "known": tally.known,
+                "outcomes": dict(tally.outcomes),
+                "folders_not_read": tally.unreadable,
+                "not_files": tally.not_files,
+            }
+        )
+    else:
+        _print(tally.looked_at, tally.known, tally.outcomes, tally.unreadable)
+    if stopped.is_set():
+        raise KeyboardInterrupt(
+            tr("stopped; images looked at: {count}; the same command goes on with the rest", count=tally.looked_at)
+        )
+    return EXIT_LEFT_BEHIND if tally.unreadable or tally.outcomes["unread"] else 0
+
+
+def _print(looked_at: int, known: int, outcomes: dict[str, int], unreadable: int) -> None:
+    print(tr("{count} images looked at; the manifest knew {known} others already", count=looked_at, known=known))
+    for outcome, template in OUTCOMES.items():
+        if count := outcomes.get(outcome):
+            print(tr(template, count=count))
+    if unreadable:
+        print(
+            trn(
+                "{count:9}  folder that cannot be read (see the lines above)",
+                "{count:9}  folders that cannot be read (see the lines above)",
+                unreadable,
+            )
+        )
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="python -m daemon archive",
+        description=tr(
+            "Classify the images of a folder or a bucket, and write what was found into a manifest of Parquet files; "
+            "no image is touched. What the manifest knows already is not read again. Then `archive report DIR` counts, "
+            "and `archive apply DIR --output OUT` files."
+        ),
+    )
+    add = parser.add_argument
+    add("input", metavar="INPUT", help=tr("the images: a folder, or a URL such as s3://bucket/folder"))
+    add("--manifest", type=Path, required=True, metavar="DIR", help=tr("folder of the manifest, made or added to"))
+    add("--shard", default="1/1", metavar="I/N", help=tr("only that part of the images, for N processes or machines"))
+    add("--json", action="store_true", help=tr("print the result as JSON"))
+    add_settings(parser, only=SHARED)
+    return parser
