@@ -37,7 +37,7 @@ def commands(text: str) -> dict[str, set[str]]:
         name = ""
         for line in table.splitlines():
             line = line.split("#")[0]
-            if match := re.match(r"imagesortd ((?:models |labels (?=forget|export))?[a-z][a-z-]*)", line):
+            if match := re.match(r"imagesortd ((?:models |labels (?=forget|export)|archive (?=report|apply))?[a-z][a-z-]*)", line):
                 name = match[1]
             found.setdefault(name, set()).update(OPTION.findall(line))
     return found
