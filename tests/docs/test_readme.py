@@ -20,6 +20,8 @@ KOREAN = (ROOT / "README.ko.md").read_text(encoding="utf-8")
 ENGLISH_TEXT = "\n".join(page.read_text(encoding="utf-8") for page in ENGLISH_PAGES)
 KOREAN_TEXT = "\n".join(page.with_name("README.ko.md").read_text(encoding="utf-8") for page in ENGLISH_PAGES)
 
+#: A command at the beginning of a line of a table, with the word after it where that is a command of its own.
+COMMAND = re.compile(r"imagesortd ((?:models |labels (?=forget|export)|archive (?=report|apply))?[a-z][a-z-]*)")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 #: Python, pip or our program without the environment that it is in.
 UNNAMED = re.compile(r"(?<![/\w])(python|pip)\s|(?<![/\w])imagesortd\s+[a-z-]")
@@ -37,7 +39,7 @@ def commands(text: str) -> dict[str, set[str]]:
         name = ""
         for line in table.splitlines():
             line = line.split("#")[0]
-            if match := re.match(r"imagesortd ((?:models |labels (?=forget|export)|archive (?=report|apply))?[a-z][a-z-]*)", line):
+            if match := COMMAND.match(line):
                 name = match[1]
             found.setdefault(name, set()).update(OPTION.findall(line))
     return found
