@@ -30,6 +30,8 @@ COMMANDS = {
     "status": ("status", "main"),
     "rescan": ("rescan", "main"),
     "reload": ("reload", "main"),
+    "alarms": ("alarms", "main"),
+    "alerts": ("alerts", "main"),
     "doctor": ("doctor", "main"),
 }
 

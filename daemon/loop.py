@@ -10,6 +10,7 @@ from typing import assert_never
 
 from loguru import logger
 
+from daemon.alarms.watch import AlarmWatch
 from daemon.control.turns import Turns
 from daemon.correcting.watch import CorrectionWatch
 from daemon.files import copying
@@ -49,6 +50,7 @@ class WorkLoop:
         turns: Turns | None = None,
         corrections: CorrectionWatch | None = None,
         lessons: Lessons | None = None,
+        alarms: AlarmWatch | None = None,
     ) -> None:
         self._watcher = watcher
         self._pipeline = pipeline
@@ -60,6 +62,7 @@ class WorkLoop:
         self._turns = turns  # of the operations of commands
         self._corrections = corrections
         self._lessons = lessons
+        self._alarms = alarms
         self._stopping = threading.Event()
         self._reconfiguring = threading.Event()
         self._retries = Retries()
@@ -150,6 +153,8 @@ class WorkLoop:
             self._corrections.turn()
         if self._lessons is not None:
             self._lessons.turn()
+        if self._alarms is not None:
+            self._alarms.turn()
         if self._housekeeping is not None and self._watcher.all_answer():
             self._housekeeping.turn(idle=not paths and not self._has_turns)
         self._stepped()
@@ -166,6 +171,8 @@ class WorkLoop:
                 self._corrections.adopt(self._configuration.settings)
             if self._lessons is not None:
                 self._lessons.adopt(self._configuration.settings)
+            if self._alarms is not None:
+                self._alarms.adopt(self._configuration.settings)
             self._take_over(self._reloader.poll())
         return self._configuration.reread
 
@@ -182,6 +189,8 @@ class WorkLoop:
             self._report(outcome)
             self._monitor.outcome(outcome)
             self._reloader.outcome(outcome)
+            if self._alarms is not None:
+                self._alarms.outcome(outcome)
             if self._corrections is not None and outcome.destination not in (None, outcome.path):
                 self._corrections.filed(outcome.destination)
             yield outcome

@@ -22,9 +22,12 @@ _LOGGING = ("log_level", "log_json")
 _MODEL = ("checkpoint", "precision", "probation_images", "others_dir", "quarantine_dir")
 
 _LEARNING = ("learn", "learn_quiet_seconds", "learn_every_seconds", "learn_seconds", "learn_memory_mb")
+_ALARMS = ("alarms", "alarm_free_mb", "alerts", "alerts_file")
 
 #: What a running daemon takes over; every other setting needs a restart.
-TAKEN_OVER = frozenset({*_POLICY, *_LOGGING, *_MODEL, *_LEARNING, "metrics_file", "on_filed", "on_filed_seconds"})
+TAKEN_OVER = frozenset(
+    {*_POLICY, *_LOGGING, *_MODEL, *_LEARNING, *_ALARMS, "metrics_file", "on_filed", "on_filed_seconds"}
+)
 
 
 class Reread(NamedTuple):

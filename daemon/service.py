@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING
 
 from loguru import logger
 
+from daemon.alarms.causes import Cause, Trouble
+from daemon.alarms.status import AlarmsHealth
+from daemon.alarms.watch import AlarmWatch
 from daemon.config import Settings, watches_inside
 from daemon.control.control import Control
 from daemon.correcting.watch import watch_corrections
@@ -148,6 +151,7 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
         closing.callback(pipeline.close)
         lessons = None if dry_run or once else Lessons(settings, journal, path, watcher.wake)
         audits = AuditFile(path.with_name(AUDIT_FILE))
+        alarms = None if dry_run or once else _alarms(settings, journal, path, audits, reloader)
         monitor = Monitor(
             notifier,
             Tally(
@@ -156,6 +160,7 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
                 lambda: pipeline.threshold,
                 held=held,
                 audit=audits.latest,
+                alarms=AlarmsHealth if alarms is None else alarms.health,
                 learning=None if lessons is None else (lambda: lessons.health),
             ),
             status=None if dry_run else StatusFile(status_path(state, settings.output)),
@@ -193,7 +198,9 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
             )
         corrections = None if dry_run else watch_corrections(settings, journal, path, classifier.classes, watcher.wake)
         turns = None if control is None else control.turns
-        loop = WorkLoop(watcher, pipeline, reloader, monitor, configuration, housekeeping, turns, corrections, lessons)
+        loop = WorkLoop(
+            watcher, pipeline, reloader, monitor, configuration, housekeeping, turns, corrections, lessons, alarms
+        )
         _obey_signals(loop)
         if not once:
             closing.enter_context(StallWatch(monitor, lambda: watcher.asked))
@@ -204,6 +211,8 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
             closing.enter_context(corrections)
         if lessons is not None:
             closing.enter_context(lessons)
+        if alarms is not None:
+            closing.enter_context(alarms)
         watcher.start()
         if not once:
             reloader.listen(watcher.wake, events=not settings.poll)
@@ -327,6 +336,26 @@ def _strays(settings: Settings, journal: Journal, output_marks: OutputMarks) -> 
         recursive=watches_inside(settings),
         is_away=lambda: output_marks.why_away() is not None or bool(output_marks.away()),
         others=settings.outputs[1:],
+    )
+
+
+def _alarms(settings: Settings, journal: Journal, path: Path, audits: AuditFile, reloader: Reloader) -> AlarmWatch:
+    def broken_promise() -> Mapping[str, object] | None:
+        audit = audits.latest()
+        return audit.broken if audit is not None and audit.is_broken else None
+
+    def given_up() -> Mapping[str, object] | None:
+        rejection = reloader.given_up
+        return None if rejection is None else {"digest": rejection.digest[:12], "why": rejection.why}
+
+    return AlarmWatch(
+        settings,
+        journal,
+        path,
+        lambda settings: {
+            Trouble(Cause.PROMISE, str(settings.output)): broken_promise,
+            Trouble(Cause.PROBATION, str(settings.checkpoint)): given_up,
+        },
     )
 
 

@@ -37,6 +37,8 @@ filing pictures:
   status      show the state of the running daemon
   rescan      let the running daemon look through its inboxes now
   reload      let the running daemon read its settings again
+  alarms      list what was wrong, and when it was over
+  alerts      send alarms to your telephone, by mail, by MQTT, …
   doctor      check everything that the daemon needs
   unit        print or install a unit for systemd
 

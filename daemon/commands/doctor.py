@@ -16,7 +16,9 @@ from PIL import features
 
 from daemon import config
 from daemon.commands import unit
+from daemon.commands.alert_probes import alert_findings
 from daemon.commands.control_probes import control_findings
+from daemon.commands.hook_probes import hook_findings
 from daemon.commands.learning_probes import learning_findings
 from daemon.commands.options import add_settings, given
 from daemon.commands.probes import (
@@ -165,6 +167,7 @@ def examine(settings: Settings, flags: Mapping[str, object], file: Path | None) 
     yield from model_findings(settings)
     yield from decoder_findings()
     yield from hook_findings(settings)
+    yield from alert_findings(settings, file)
     yield from control_findings(settings)
     yield from learning_findings(settings)
     yield from review_findings(settings)
@@ -288,30 +291,6 @@ def decoder_findings() -> Iterator[Finding]:
 
 #: Pillow's word for what reads a format; GIF and BMP need nothing.
 _DECODERS = {"JPEG": "jpg", "PNG": "zlib", "WebP": "webp", "TIFF": "libtiff", "AVIF": "avif"}
-
-
-def hook_findings(settings: Settings) -> Iterator[Finding]:
-    """Check that the command of on_filed is there."""
-    if not settings.on_filed:
-        return
-    program = settings.on_filed[0]
-    if shutil.which(program) is None:
-        text = tr("there is no program {program}", program=program)
-        yield wrong("on_filed", text, tr("install it, or give its whole path"))
-    else:
-        yield fine("on_filed", tr("{program} is there", program=program))
-    yield from _network_of_hook()
-
-
-def _network_of_hook() -> Iterator[Finding]:
-    """Note where the unit keeps the command of on_filed from the network."""
-    try:
-        text = (unit.SYSTEM_FOLDER / unit.NAME).read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return  # it runs in a terminal, or as a user's own service
-    if unit.has_no_network(text):
-        advice = tr("if the command needs it, give the unit's options again: python -m daemon unit --install --network")
-        yield note("on_filed", tr("the installed unit gives it no network"), advice)
 
 
 def unit_findings(settings: Settings, flags: Mapping[str, object], file: Path | None) -> Iterator[Finding]:

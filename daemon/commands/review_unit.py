@@ -64,12 +64,12 @@ def _lines(
                 command = value.partition(" -m daemon")[0]
                 yield f"ExecStart={command} -m daemon review{_options(settings, file, door)}"
                 for variable, content in _environment(settings, file).items():
-                    yield f'Environment="{variable}={_escaped(content)}"'
+                    yield f'Environment="{variable}={escaped(content)}"'
             case "[Install]":
                 yield f"MemoryMax={_memory_mb(settings)}M"
                 yield from _network(door)
                 if door.folder is not None and is_confined:
-                    yield f'{"BindPaths" if door.is_hidden else "ReadWritePaths"}="{_escaped(str(door.folder))}"'
+                    yield f'{"BindPaths" if door.is_hidden else "ReadWritePaths"}="{escaped(str(door.folder))}"'
                 yield ""
                 yield line
             case _:
@@ -93,7 +93,7 @@ def _options(settings: Settings, file: Path | None, door: ReviewDoor) -> str:
     words += [] if settings.state_dir is None else ["--state-dir", str(settings.state_dir)]
     words += [] if file is None else ["--config", str(file.absolute())]
     words += door.options
-    return "".join(f" {word}" if word.startswith("--") else f' "{_escaped(word, command=True)}"' for word in words)
+    return "".join(f" {word}" if word.startswith("--") else f' "{escaped(word, command=True)}"' for word in words)
 
 
 def _environment(settings: Settings, file: Path | None) -> Mapping[str, str]:
@@ -110,7 +110,7 @@ def _memory_mb(settings: Settings) -> int:
     return _MEMORY_MB + 3 * settings.decode_memory_mb
 
 
-def _escaped(text: str, *, command: bool = False) -> str:
+def escaped(text: str, *, command: bool = False) -> str:
     """Escape a text between double quotes of a unit; in a ``command``, also double each dollar."""
     text = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
     return text.replace("$", "$$") if command else text

@@ -192,6 +192,7 @@ def as_text(health: Health, running: bool, now: float) -> str:
         *_unfinished(health, now),
         *_held(health),
         *_audit(health, now),
+        *_alarms(health, now),
         (tr("images"), counted(health.images) or tr("none yet")),
         *([(tr("labels"), labels)] if (labels := counted_labels(health.labels)) else []),
         *learning_rows(health.learning, now, _duration),
@@ -267,6 +268,13 @@ def _audit(health: Health, now: float) -> list[tuple[str, str]]:
         return []
     text = tr("{found} ({duration} ago)", found=found(audit), duration=_duration(now - audit.time))
     return [(tr("audit"), text)]
+
+
+def _alarms(health: Health, now: float) -> list[tuple[str, str]]:
+    return [
+        (tr("ALARM"), tr("{what} ({duration} ago)", what=alarm.sentence, duration=_duration(now - alarm.since)))
+        for alarm in health.alarms.now
+    ]
 
 
 def _threshold(health: ThresholdHealth) -> Threshold:

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from daemon import config
+from daemon.commands.alerts_unit import ALERTS_NAME, about_addresses, alerts_steps, alerts_unit
 from daemon.commands.options import add_settings, given
 from daemon.commands.review import DEFAULT_ADDRESS, add_door, check_door
 from daemon.commands.review_unit import REVIEW_NAME, ReviewDoor, review_steps, review_unit
-from daemon.commands.unit_steps import Setup, about_learning, steps
+from daemon.commands.unit_steps import Setup, about_learning, about_network, steps
+from daemon.commands.unit_words import quoted_words, specifier_free
 from daemon.config import Settings
 from models.errors import UserError
 from models.files.atomic import atomic_file
@@ -112,11 +114,14 @@ def main(arguments: list[str]) -> int:
         "--review", action="store_true", help=tr("the unit of the review page, beside that of the daemon")
     )
     add_door(parser, default=None)
-    add_settings(parser)
+    parser.add_argument(
+        "--alerts", action="store_true", dest="sends_alerts", help=tr("the unit that sends alarms, beside the daemon's")
+    )
+    add_settings(parser, Settings.model_fields.keys() - {"alerts"})
     options = vars(parser.parse_args(arguments))
     door = _review_door(options)
     install, user, network = options.pop("install"), options.pop("user"), options.pop("network")
-    run_as, review = options.pop("run_as"), options.pop("review")
+    run_as, review, sends_alerts = options.pop("run_as"), options.pop("review"), options.pop("sends_alerts")
     flags, file = given(options)
     settings = config.load(flags, file)
     config.check_together(settings)
@@ -125,19 +130,27 @@ def main(arguments: list[str]) -> int:
     used = config.used_file(file)
     text = render(settings, flags, used, user=user, run_as=run_as, network=network)
     setup = _setup(settings, flags, used, user=user, run_as=run_as, network=network)
+    name = NAME
     if review:
-        text = review_unit(text, settings, used, NAME, door)
-    next_steps = review_steps(setup, door, written=install) if review else steps(setup, written=install)
+        name, text = REVIEW_NAME, review_unit(text, settings, used, NAME, door)
+        further = review_steps(setup, door, written=install)
+    elif sends_alerts:
+        name, text = ALERTS_NAME, alerts_unit(text, settings, used, NAME)
+        further = alerts_steps(setup, written=install)
+    else:
+        further = steps(setup, written=install)
     if install:
-        path = write(text, user_folder() if user else SYSTEM_FOLDER, REVIEW_NAME if review else NAME)
+        path = write(text, user_folder() if user else SYSTEM_FOLDER, name)
         print(tr("{path} is written. Next:", path=path))
-        print(next_steps, end="")
+        print(further, end="")
     else:
         print(text, end="", flush=True)
-        print(tr("To set it up:"), next_steps, sep="\n", end="", file=sys.stderr)
-    if review:
+        print(tr("To set it up:"), further, sep="\n", end="", file=sys.stderr)
+    if sends_alerts and (hint := about_addresses(settings)):
+        print(hint, file=sys.stderr)
+    if review or sends_alerts:
         return 0
-    if not user and (hint := _about_network(settings, network=network)):
+    if not user and (hint := about_network(settings, network=network)):
         print(hint, file=sys.stderr)
     if hint := about_learning(settings, None if user else run_as):
         print(hint, file=sys.stderr)
@@ -166,23 +179,8 @@ def _setup(
     options = arguments(settings, flags if file is not None else _with_absolute_paths(settings, flags), file)
     own = (["--user"] if user else []) + (["--network"] if network else [])
     own += [] if user or run_as == DEFAULT_USER else ["--run-as", run_as]
-    environment = {name: value for name, value in sorted(os.environ.items()) if name.startswith(config.PREFIX)}
+    environment = {name: value for name, value in sorted(os.environ.items()) if _is_passed_on(name, user=False)}
     return Setup(settings, NAME, None if user else run_as, options, [*own, *options], environment)
-
-
-def _about_network(settings: Settings, *, network: bool) -> str | None:
-    """Say what to know of the network of a system unit; None where there is nothing."""
-    if network:
-        return tr(
-            "With --network, a picture that breaks into its decoder reaches the network from there: give it only for "
-            "an on_filed that needs it."
-        )
-    if not settings.on_filed:
-        return None
-    return tr(
-        "The service has no network, and neither has the command of on_filed: if it needs one, write the unit with "
-        "--network."
-    )
 
 
 def user_folder() -> Path:
@@ -248,17 +246,17 @@ def render(
     readable += [path for path in (folder, file) if path is not None]
     lines = [
         "[Unit]",
-        f"Description={_specifier_free(_description(settings))}",
-        *([] if user else [f"RequiresMountsFor={_words([*settings.watch, settings.output])}"]),
+        f"Description={specifier_free(_description(settings))}",
+        *([] if user else [f"RequiresMountsFor={quoted_words([*settings.watch, settings.output])}"]),
         "StartLimitIntervalSec=300",
         "StartLimitBurst=10",
         "",
         "[Service]",
         "Type=notify",
-        f"ExecStart={_words([sys.executable, '-P', '-m', 'daemon', *words], command=True)}",
+        f"ExecStart={quoted_words([sys.executable, '-P', '-m', 'daemon', *words], command=True)}",
         "ExecReload=/bin/kill -HUP $MAINPID",
-        *([f"WorkingDirectory={_specifier_free(str(folder))}"] if folder else []),
-        *(f"Environment={_words([f'{name}={value}'])}" for name, value in environment.items()),
+        *([f"WorkingDirectory={specifier_free(str(folder))}"] if folder else []),
+        *(f"Environment={quoted_words([f'{name}={value}'])}" for name, value in environment.items()),
         "Restart=on-failure",
         "RestartSec=5",
         "RestartPreventExitStatus=2",  # a mistake in the settings is still there after a restart
@@ -288,6 +286,8 @@ def _description(settings: Settings) -> str:
 
 
 def _is_passed_on(name: str, *, user: bool) -> bool:
+    if name == f"{config.PREFIX}ALERTS":
+        return False  # it is secret, and everybody may read a unit
     return name.startswith(config.PREFIX) or (user and name in _USERS_FOLDERS)
 
 
@@ -311,13 +311,13 @@ def _hardening(settings: Settings, readable: Sequence[Path], run_as: str, *, net
     lines += (_GPU_ONLY if settings.device == "cuda" else _CPU_ONLY).splitlines()
     lines += _network_lines(settings, network=network)
     if outside := [path for path in writes if not _is_below(path, _HIDDEN)]:
-        lines.append(f"ReadWritePaths={_words(map(_if_there(settings), outside))}")
+        lines.append(f"ReadWritePaths={quoted_words(map(_if_there(settings), outside))}")
     inside = [path for path in writes if _is_below(path, _HIDDEN)]
     only_read = [path for path in dict.fromkeys(readable) if _is_below(path, _HIDDEN) and path not in inside]
     needs_home = any(_is_below(path, _HOMES) for path in (*inside, *only_read))
     lines.append("ProtectHome=tmpfs" if needs_home else "ProtectHome=yes")
-    lines += [f"BindReadOnlyPaths={_words([path])}" for path in only_read]
-    lines += [f"BindPaths={_words([_if_there(settings)(path)])}" for path in inside]
+    lines += [f"BindReadOnlyPaths={quoted_words([path])}" for path in only_read]
+    lines += [f"BindPaths={quoted_words([_if_there(settings)(path)])}" for path in inside]
     return lines
 
 
@@ -385,21 +385,3 @@ def arguments(settings: Settings, flags: Mapping[str, object], file: Path | None
             case _:
                 words += [name, str(value)]
     return words
-
-
-def _words(words: Iterable[object], *, command: bool = False) -> str:
-    """Quote words for a unit file; in a ``command``, also double each dollar."""
-    quoted = []
-    for word in map(str, words):
-        text = _specifier_free(word)
-        text = text.replace("$", "$$") if command else text
-        if re.search(r"[\s\"'\\;]", text):
-            text = '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-        quoted.append(text)
-    return " ".join(quoted)
-
-
-def _specifier_free(text: str) -> str:
-    if not text.isprintable():
-        raise UserError(tr("'{text}' cannot stand in a unit: rename what is not printable in it", text=text))
-    return text.replace("%", "%%")

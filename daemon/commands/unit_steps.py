@@ -117,6 +117,21 @@ def shared_folders(settings: Settings) -> list[Path]:
     return list(dict.fromkeys([*settings.watch, settings.output, *checkpoints]))
 
 
+def about_network(settings: Settings, *, network: bool) -> str | None:
+    """Say what to know of the network of a system unit; None where there is nothing."""
+    if network:
+        return tr(
+            "With --network, a picture that breaks into its decoder reaches the network from there: give it only for "
+            "an on_filed that needs it."
+        )
+    if not settings.on_filed:
+        return None
+    return tr(
+        "The service has no network, and neither has the command of on_filed: if it needs one, write the unit with "
+        "--network. Alarms need none: unit --alerts writes a unit for what sends them."
+    )
+
+
 def about_learning(settings: Settings, run_as: str | None) -> str | None:
     """Say whose the folder is that lessons publish to, where that may keep the service from it; None otherwise.
 

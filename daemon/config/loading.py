@@ -105,6 +105,8 @@ def _sentence(error: ValidationError, flags: Mapping[str, object], environment: 
         place = tr("{key} in {file}", key=key, file=file)
     if first["type"] == "extra_forbidden":
         return _not_a_setting(place, key)
+    if key in _SECRET:
+        return tr("{place} is not valid: {requirement}", place=place, requirement=tr(_REQUIREMENTS[key]))
     return _complaint(place, first, _choices(Settings, key), _REQUIREMENTS.get(key))
 
 
@@ -170,7 +172,11 @@ _REQUIREMENTS = {
     "watch": mark("give a list of folders"),
     "quiet_after_close_seconds": mark("give a number of seconds, \"auto\", or a number for each inbox: './scans' = 10"),
     "plugins": mark("give a list of names"),
+    "alerts": mark("give a list of addresses such as 'ntfy://SERVER/TOPIC'"),
+    "alarm_free_mb": mark('give a number of megabytes, or "auto"'),
 }
+#: Settings whose values are shown to nobody.
+_SECRET = frozenset({"alerts"})
 
 #: What pydantic requires, by its name of the complaint; the fields are those of the complaint's context.
 _OF_PYDANTIC = {

@@ -8,10 +8,11 @@ where the pipeline goes by it, `daemon.pipeline.Policy` a field; where `sort` ha
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from daemon.config.addresses import check_address
@@ -38,6 +39,8 @@ from models.text.language import mark, tr
 
 PREFIX = "IMAGESORTD_"
 
+#: See `daemon.alarms.causes`.
+AlarmCause = Literal["silence", "others", "quarantine", "disk", "promise", "probation"]
 _Quiet = Annotated[float, Field(ge=0, le=86400, allow_inf_nan=False)]
 
 
@@ -152,6 +155,21 @@ class Settings(BaseSettings):
         900.0, mark("what a lesson may take"), metavar="S", gt=0, le=86400, allow_inf_nan=False
     )
     learn_memory_mb: int = setting(2048, mark("memory that a lesson may use"), metavar="N", ge=256)
+    alarms: Annotated[list[AlarmCause], NoDecode] = setting(
+        list(get_args(AlarmCause)), mark("what to give an alarm for, joined with commas"), metavar="CAUSES"
+    )
+    alarm_free_mb: Annotated[int, Field(ge=0)] | Literal["auto"] = setting(
+        "auto",
+        mark("room on a drive below which there is an alarm"),
+        metavar="N",
+        usual=mark("auto: 1024, or a twentieth of the drive"),
+    )
+    alerts: Annotated[list[SecretStr], NoDecode] = setting(
+        [], mark("addresses that alarms are sent to, by `python -m daemon alerts`"), metavar="URLS"
+    )
+    alerts_file: Path | None = setting(
+        None, mark("more of them, one a line, in a file that others cannot read"), metavar="FILE"
+    )
     on_filed: Annotated[list[str], NoDecode] = setting(
         [], mark("run after images were filed; reads a JSON object for each, a line each"), metavar="COMMAND"
     )
@@ -219,7 +237,9 @@ class Settings(BaseSettings):
     def _share(cls, value: object) -> object:
         return as_share(value)
 
-    @field_validator("watch", "output", "checkpoint", "cache_dir", "state_dir", "metrics_file", mode="before")
+    @field_validator(
+        "watch", "output", "checkpoint", "cache_dir", "state_dir", "metrics_file", "alerts_file", mode="before"
+    )
     @classmethod
     def _no_drive(cls, value: object) -> object:
         return refuse_windows(value)
@@ -252,10 +272,16 @@ class Settings(BaseSettings):
     def _somewhere(cls, value: object) -> object:
         return refuse_empty(value)
 
-    @field_validator("plugins", mode="before")
+    @field_validator("plugins", "alarms", mode="before")
     @classmethod
     def _named(cls, value: object) -> object:
         return split_names(value) if isinstance(value, str) else value
+
+    @field_validator("alerts", mode="before")
+    @classmethod
+    def _addresses(cls, value: object) -> object:
+        """Text holds several with spaces or commas between them; an address may have commas inside."""
+        return re.split(r"\s*,\s*(?=\w+://)|\s+", value.strip()) if isinstance(value, str) and value.strip() else value
 
     @field_validator("on_filed", mode="before")
     @classmethod
@@ -270,13 +296,13 @@ class Settings(BaseSettings):
             return list(dict.fromkeys(map(one_name, value)))
         return one_name(value)
 
-    @field_validator("checkpoint", "cache_dir", "state_dir", "metrics_file")
+    @field_validator("checkpoint", "cache_dir", "state_dir", "metrics_file", "alerts_file")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         """With its links: one in ``checkpoint`` may be what publishes another checkpoint."""
         return None if value is None else at_home(value).absolute()
 
-    @field_validator("cache_dir", "state_dir", "metrics_file", mode="before")
+    @field_validator("cache_dir", "state_dir", "metrics_file", "alerts_file", mode="before")
     @classmethod
     def _empty_is_usual(cls, value: object) -> object:
         return None if value == "" else value
@@ -326,6 +352,7 @@ class Settings(BaseSettings):
 _NUMBERS = frozenset(key for key, field in Settings.model_fields.items() if field.annotation in (int, float)) | {
     "threshold",
     "quiet_after_close_seconds",
+    "alarm_free_mb",
 }
 
 

@@ -10,7 +10,7 @@ import os
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -19,16 +19,17 @@ from typing import TypeVar
 from loguru import logger
 
 from daemon.files.source import Identity
+from daemon.journal import alarms as alarm_rows
 from daemon.journal import held as held_rows
 from daemon.journal import history, opening, pruning, records
 from daemon.journal import labels as label_rows
+from daemon.journal.alarms import IDENTITY, AlarmEvent
 from daemon.journal.held import Held
 from daemon.journal.history import Wanted
 from daemon.journal.labels import How, Label, WantedLabels
 from daemon.journal.opening import in_transaction
 from daemon.journal.pruning import Position
 from daemon.journal.records import Filing, State
-from models.errors import UserError
 from models.files.ownership import make_file, make_folder
 from models.text.language import tr
 
@@ -40,8 +41,6 @@ _PASSING = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE
 _OURS = (sqlite3.ProgrammingError, sqlite3.IntegrityError, sqlite3.InterfaceError)
 #: This many I/O errors in a row mean that the journal is damaged; fewer may be a disk that recovers.
 _PATIENCE = 5
-#: Remembers, as a fact, the run that has begun a journal.
-_IDENTITY = "journal"
 
 
 class JournalBusy(Exception):
@@ -197,6 +196,14 @@ class Journal:
         """See `records.recent_renames`. Raises JournalBusy."""
         return self._use(lambda db: records.recent_renames(db, since, limit))
 
+    def alarms(self) -> list[AlarmEvent]:
+        """See `alarms.newest`. Raises JournalBusy."""
+        return self._use(alarm_rows.newest)
+
+    def write_alarms(self, events: Sequence[AlarmEvent]) -> None:
+        """Insert what began to be wrong or is over, durably. Raises JournalBusy."""
+        self._change(lambda db: alarm_rows.write(db, events))
+
     def prune(self, before: datetime, after: Position, limit: int) -> tuple[Position | None, list[Filing]]:
         """See `pruning.prune`. Raises JournalBusy."""
         return self._change(lambda db: pruning.prune(db, before, after, limit), durably=False)
@@ -227,9 +234,9 @@ class Journal:
 
     def identity(self) -> str:
         """Return what tells this journal from one that was here before it was lost or set aside. Raises JournalBusy."""
-        identity = self.noted(_IDENTITY)
+        identity = self.noted(IDENTITY)
         if identity is None:
-            self.note(_IDENTITY, identity := self.run)
+            self.note(IDENTITY, identity := self.run)
         return identity
 
     def _change(self, work: Callable[[sqlite3.Connection], _Answer], *, durably: bool = True) -> _Answer:
@@ -345,29 +352,20 @@ def read_history(path: Path, wanted: Wanted | None = None, limit: int | None = N
 
     Raises UserError when there is no journal or it cannot be read.
     """
-    with _reading(path) as db:
+    with opening.reading(path) as db:
         yield from history.history(db, wanted or Wanted(), limit)
 
 
 def read_labels(path: Path, wanted: WantedLabels | None = None) -> Iterator[Label]:
     """Yield what `Journal.labels` does, like `read_history`."""
-    with _reading(path) as db:
+    with opening.reading(path) as db:
         yield from label_rows.in_pages(partial(label_rows.read, db, wanted or WantedLabels()))
 
 
 def read_held(path: Path) -> list[Held]:
     """List what `Journal.held` does, like `read_history`."""
-    with _reading(path) as db:
+    with opening.reading(path) as db:
         return held_rows.read(db)
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[sqlite3.Connection]:
-    try:
-        with closing(opening.connect_to_read(path)) as db:
-            yield db
-    except sqlite3.Error as error:
-        raise UserError(tr("the journal '{path}' cannot be read: {error}", path=str(path), error=error)) from error
 
 
 def _write_all(

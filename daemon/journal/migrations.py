@@ -123,6 +123,8 @@ def migrate(db: sqlite3.Connection) -> None:
         if version < 5:
             for table in ("labels", "held"):
                 db.execute(TABLES[table])
+        if version < 6:
+            db.execute(TABLES["alarms"])
         if _TEXTS_SHARED <= version < 6:
             db.execute(f"ALTER TABLE filings ADD COLUMN {_DUPLICATE_OF}")
         if version < VERSION:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import errno
 import sqlite3
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -54,6 +54,16 @@ def connect_to_read(path: Path, timeout: float = 5.0) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open a journal to read it beside the process that writes it. Raises `UserError` where it cannot be read."""
+    try:
+        with closing(connect_to_read(path)) as db:
+            yield db
+    except sqlite3.Error as error:
+        raise UserError(tr("the journal '{path}' cannot be read: {error}", path=str(path), error=error)) from error
 
 
 def _known_version(db: sqlite3.Connection, path: Path | None) -> int:

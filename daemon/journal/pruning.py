@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from datetime import datetime
 
-from daemon.journal import held, labels
+from daemon.journal import alarms, held, labels
 from daemon.journal.records import REMEMBERED, SELECT_COLUMNS, Filing, decode, instant
 
 #: A place among the rows in the order of their times: a time and an id.
@@ -41,6 +41,7 @@ def prune(
     db.executemany("DELETE FROM filings WHERE id = ?", [(row_id,) for row_id in free])
     last = old[-1][0] if len(old) == limit else None
     if last is None:
+        alarms.prune(db, before)
         _forget_texts(db)
     go_on = None if last is None or last.id is None else (instant(last.time), last.id)
     return go_on, [row for row, remembered, _ in old if remembered]

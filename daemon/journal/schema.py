@@ -75,6 +75,14 @@ TABLES = {
     filing INTEGER,
     UNIQUE (name, folder)
 )""",
+    "alarms": """CREATE TABLE alarms (
+    id INTEGER PRIMARY KEY,
+    time INTEGER NOT NULL,
+    cause TEXT NOT NULL,
+    subject NOT NULL,
+    over INTEGER NOT NULL,
+    details TEXT NOT NULL
+)""",
 }
 
 #: Whether an image was filed under another name than it had in the inbox, which is rare.

@@ -39,6 +39,18 @@ class AuditHealth(BaseModel):
         """Whether more is wrong than was promised."""
         return self.promised is not None and self.low > self.promised
 
+    @property
+    def broken(self) -> dict[str, float]:
+        """The values of the sentence about a broken promise; shares in percent."""
+        assert self.promised is not None
+        return {
+            "answered": self.answered,
+            "wrong": self.wrong,
+            "low": 100 * self.low,
+            "high": 100 * self.high,
+            "promised": 100 * self.promised,
+        }
+
 
 class AuditFile:
     """The file, read again when it has changed. A promise that is found broken is logged once."""
@@ -73,16 +85,11 @@ class AuditFile:
 
 def broken_promise(audit: AuditHealth) -> str:
     """Say that more is wrong than was promised, and what to do."""
-    assert audit.promised is not None
     return tr(
         "the model does not keep its promise: of {answered} audited images {wrong} are wrong, which is {low:.3g} to "
         "{high:.3g} % of all, and at most {promised:.3g} % was promised: raise the threshold, or teach it with the "
         "images that were put right",
-        answered=audit.answered,
-        wrong=audit.wrong,
-        low=100 * audit.low,
-        high=100 * audit.high,
-        promised=100 * audit.promised,
+        **audit.broken,
     )
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from loguru import logger
 from pydantic import BaseModel, ConfigDict
 
+from daemon.alarms.status import AlarmsHealth
 from daemon.files.processes import process_began
 from daemon.filing.held import HeldImages
 from daemon.filing.outcome import Outcome
@@ -145,6 +146,7 @@ class Health(_Record):
     threshold: ThresholdHealth
     reloads: int
     learning: LearningHealth | None = None
+    alarms: AlarmsHealth = AlarmsHealth()
 
 
 class Tally:
@@ -159,6 +161,7 @@ class Tally:
         held: HeldImages | None = None,
         learning: Callable[[], LearningHealth] | None = None,
         audit: Callable[[], AuditHealth | None] = lambda: None,
+        alarms: Callable[[], AlarmsHealth] = AlarmsHealth,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
@@ -166,6 +169,7 @@ class Tally:
         self._held = held
         self._learning = learning
         self._audit = audit
+        self._alarms = alarms
         self._clock = clock
         self._wall = wall
         self._started = wall()
@@ -273,6 +277,7 @@ class Tally:
             threshold=_threshold(self._threshold()),
             reloads=self._reloads,
             learning=None if self._learning is None else self._learning(),
+            alarms=self._alarms(),
         )
 
     def _oldest_since(self, watcher: WatcherStatus) -> float | None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from daemon.alarms.status import AlarmsHealth
 from daemon.learning.status import LearningHealth
 from daemon.monitoring.audits import AuditHealth
 from daemon.monitoring.health import Health
+from daemon.monitoring.messages import shown
 
 _PREFIX = "imagesortd_"
 
@@ -34,6 +36,7 @@ def _lines(health: Health, now: float) -> Iterator[str]:
     )
     yield from _learning(health.learning)
     yield from _audit(health.audit)
+    yield from _alarms(health.alarms)
     yield from _metric(
         "attempts_total",
         "counter",
@@ -106,6 +109,12 @@ def _audit(audit: AuditHealth | None) -> Iterator[str]:
     yield from _metric("audit_wrong_ratio_high", "gauge", "Upper end of its exact interval.", ({}, audit.high))
     text = "Whether more is wrong than was promised."
     yield from _metric("audit_promise_broken", "gauge", text, ({}, audit.is_broken))
+
+
+def _alarms(alarms: AlarmsHealth) -> Iterator[str]:
+    now = (({"cause": alarm.cause, "subject": shown(alarm.subject)}, 1) for alarm in alarms.now)
+    yield from _metric("alarm", "gauge", "Alarms that are not over; there is none for what is well.", *now)
+    yield from _metric("alarms_total", "counter", "Alarms that began, by cause.", *_by("cause", alarms.begun.items()))
 
 
 def _by(label: str, values: Iterable[tuple[str, int]]) -> Iterator[tuple[dict[str, str], float]]:

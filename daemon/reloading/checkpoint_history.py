@@ -99,6 +99,10 @@ class CheckpointHistory:
             return None
         return self._memory.rejected.get(file.key)
 
+    def rejected(self, key: str) -> Rejection | None:
+        """Return why the checkpoint with this key is not tried again; None where it may be."""
+        return None if self.is_good("", key) else self._memory.rejected.get(key)
+
     def fault(self, digest: str) -> str | None:
         """Return why a checkpoint failed while it was in use; None where it did not."""
         rejections = self._memory.rejected.values()

@@ -19,7 +19,7 @@ from daemon.config import Settings
 from daemon.files.malloc import give_back
 from daemon.filing.outcome import Outcome
 from daemon.journal.journal import Journal, JournalBusy
-from daemon.reloading.checkpoint_history import CheckpointHistory
+from daemon.reloading.checkpoint_history import CheckpointHistory, Rejection
 from daemon.reloading.checkpoint_source import CheckpointFile, Leases
 from daemon.reloading.loader import CheckpointLoading, CheckpointOpener, CheckpointOptions
 from daemon.reloading.pointer_watch import PointerWatch
@@ -317,6 +317,11 @@ class Reloader:
     def why_given_up(self, digest: str) -> str | None:
         """Return why the checkpoint with this sha256 has failed its probation; None where it has not."""
         return self._history.fault(digest)
+
+    @property
+    def given_up(self) -> Rejection | None:
+        """Why the published checkpoint is not in use although it could be loaded; None where that is not so."""
+        return self._history.rejected(self._tried) if self._tried else None
 
     # --- other settings, and the end
 

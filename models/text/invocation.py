@@ -33,6 +33,8 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         "status",
         "rescan",
         "reload",
+        "alarms",
+        "alerts",
         "doctor",
         "unit",
     ),

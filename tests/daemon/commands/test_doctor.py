@@ -22,6 +22,7 @@ from daemon.commands.doctor import (
     own_folder_findings,
     unit_findings,
 )
+from daemon.commands.hook_probes import hook_findings
 from daemon.commands.probes import Finding, event_findings, folder_findings, limit_findings
 from daemon.files import answers
 from tests.daemon.conftest import Publish
@@ -231,23 +232,23 @@ def test_a_decoder_that_is_missing_or_old_is_wrong(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_command_that_is_not_there_is_wrong() -> None:
-    (text,) = wrongs(doctor.hook_findings(config.load({"on_filed": "no-such-program --x"})))
+    (text,) = wrongs(hook_findings(config.load({"on_filed": "no-such-program --x"})))
     assert "no-such-program" in text
-    assert wrongs(doctor.hook_findings(config.load({"on_filed": "cat"}))) == []
-    assert list(doctor.hook_findings(config.load({}))) == []
+    assert wrongs(hook_findings(config.load({"on_filed": "cat"}))) == []
+    assert list(hook_findings(config.load({}))) == []
 
 
 def test_a_command_without_a_network_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unit, "SYSTEM_FOLDER", tmp_path)
     settings = config.load({"on_filed": "cat"})
-    assert [each.state for each in doctor.hook_findings(settings)] == ["fine"], "no unit is installed"
+    assert [each.state for each in hook_findings(settings)] == ["fine"], "no unit is installed"
     for network, states in ((False, ["fine", "note"]), (True, ["fine"])):
         text = unit.render(settings, {}, None, user=False, run_as="imagesortd", network=network)
         unit.write(text, tmp_path)
-        found = list(doctor.hook_findings(settings))
+        found = list(hook_findings(settings))
         assert [each.state for each in found] == states
     unit.write("[Service]\nIPAddressDeny=any\n", tmp_path)
-    assert "--network" in (list(doctor.hook_findings(settings))[-1].advice or "")
+    assert "--network" in (list(hook_findings(settings))[-1].advice or "")
 
 
 def test_a_network_that_was_asked_for_is_not_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
