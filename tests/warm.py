@@ -42,7 +42,11 @@ IMPORTS = {
 }
 #: Variables that may differ from those that a server was started with: they are read when they are needed. Others are
 #: for the interpreter, the C library or the time zone, and are read at the start.
-READ_LATE = ("IMAGESORTD_", "XDG_", "HF_", "TORCH_HOME", "LANGUAGE", "HOME", "PYTEST_", "STATE_DIRECTORY")
+READ_LATE = (
+    *("IMAGESORTD_", "XDG_", "HF_", "TORCH_HOME", "LANGUAGE", "HOME", "PYTEST_", "SUDO_USER"),
+    *("STATE_DIRECTORY", "CACHE_DIRECTORY", "RUNTIME_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG_"),
+    "KMP_",  # scikit-learn sets some where it is imported
+)
 #: Set where tests run; benchmarks, which measure programs, start them afresh.
 _is_on = False
 #: The longest request: arguments and environment.
