@@ -23,6 +23,7 @@ from trainer.data.dataset import ClassFolders, DataSet, Mask, Sample
 from trainer.data.features import extract
 from trainer.data.folds import NEVER, Folds
 from trainer.data.neighbours import Positions, group_images
+from trainer.data.tagged import scan_tags
 from trainer.data.unlabelled import read_unlabelled, scan_unlabelled
 from trainer.fitted import FitOptions, Fitted
 from trainer.heads.choice import Choice
@@ -144,6 +145,18 @@ def fit(options: FitOptions) -> FitOutcome:
 
 def _scan(options: FitOptions) -> ClassFolders:
     """List the data set; nothing where the fit is on labels alone. Raises `UserError`."""
+    if options.tags and options.class_source != "xmp":
+        raise UserError(tr("--tags says which tags are classes: give --labels-from xmp, too"))
+    if options.data_dir is not None and options.class_source == "xmp":
+        folders, counts = scan_tags(
+            options.data_dir,
+            classes=options.tags,
+            nested=options.nested,
+            max_samples=options.max_samples,
+            seed=options.seed,
+        )
+        narrate.tags(counts)
+        return folders
     if options.data_dir is not None:
         return dataset.scan(options.data_dir, nested=options.nested, max_samples=options.max_samples, seed=options.seed)
     if options.labels is None:

@@ -35,6 +35,8 @@ class FitOptions:
     data_dir: Path | None = None
     labels: Path | None = None
     nested: bool = False
+    class_source: Literal["folders", "xmp"] = "folders"
+    tags: Sequence[str] = ()
     mode: str = "auto"
     epochs: int = 10
     batch_size: int = 32
@@ -74,6 +76,7 @@ class FitOptions:
         weights = settings.pop("weights")
         unlabelled = settings.pop("unlabelled")
         settings["labels_from"] = settings.pop("labels")  # a lesson counts labels under the other name
+        settings["tags"] = ", ".join(settings.pop("tags"))
         settings |= {f"unlabelled_{number}": folder for number, folder in enumerate(unlabelled, 1)}
         settings |= {f"weights_{name}": source for name, source in weights.items()}
         return {name: shown(value) if isinstance(value, Path) else value for name, value in settings.items()}

@@ -23,6 +23,14 @@ def add_fit(parser: argparse.ArgumentParser) -> None:
         help=tr("learn what people said of images too: {sources}", sources=_labels()),
     )
     _add_nested(parser, tr("a class is the path of the folder that holds its images, such as animals/dog"))
+    add(
+        "--labels-from",
+        dest="class_source",
+        choices=("folders", "xmp"),
+        default="folders",
+        help=tr("what says the class of an image: its folder, or tags in its XMP sidecar or in it (%(default)s)"),
+    )
+    add("--tags", nargs="+", default=[], metavar="TAG", help=tr("with --labels-from xmp, only these tags are classes"))
     mode = add(
         "--mode",
         default="auto",

@@ -170,7 +170,7 @@ def scan(
     chosen = [
         file
         for label in sorted(by_label)
-        for file in sorted(_pick(by_label[label], max_samples, seed), key=lambda file: file.name)
+        for file in sorted(pick(by_label[label], max_samples, seed), key=lambda file: file.name)
     ]
     empty = tuple(sorted(label for label, files in by_label.items() if not files))
     return ClassFolders(
@@ -296,7 +296,8 @@ def _require_images(root: Path, by_label: dict[str, list[File]], least_classes: 
         raise UserError(text)
 
 
-def _pick(files: list[File], limit: int | None, seed: int) -> list[File]:
+def pick(files: list[File], limit: int | None, seed: int) -> list[File]:
+    """Draw at most so many files, the same for the same seed."""
     if limit is None:
         return files
     return sorted(files, key=lambda file: draw_by_hash(f"sample {seed} {file.name}"))[:limit]

@@ -14,6 +14,7 @@ from trainer.data.audit import ImageFinding, sentences
 from trainer.data.dataset import ClassFolders, DataSet, shown
 from trainer.data.features import Extracted
 from trainer.data.folds import NEVER
+from trainer.data.tagged import TagCounts
 from trainer.heads.choice import Choice
 from trainer.heads.linear import Epoch
 from trainer.learning.joined import Joined, joined_sentences
@@ -244,6 +245,19 @@ def _candidates(chosen: Choice) -> str:
             figures.append("" if candidate.refolded_loss is None else f"{candidate.refolded_loss:.4f}")
         rows.append([candidate.label, *figures, tr("<- taken") if candidate.name == chosen.winner else ""])
     return table(rows)
+
+
+def tags(counts: TagCounts) -> None:
+    """Say which images have no class because of their tags."""
+    if counts.without or counts.several:
+        text = tr(
+            "images without a class by their tags: {without} have none, {several} have several",
+            without=counts.without,
+            several=counts.several,
+        )
+        say(tr("tags"), text)
+    if counts.unreadable:
+        say("", tr("warning: XMP that cannot be read: {count}", count=counts.unreadable))
 
 
 def no_unlabelled(folders: Sequence[Path]) -> None:
