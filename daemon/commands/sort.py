@@ -1,4 +1,4 @@
-"""``python -m daemon sort``: copy the images of a folder into class folders, once."""
+"""``python -m daemon sort``: copy the images of a folder into class folders, once, or tag them where they lie."""
 
 from __future__ import annotations
 
@@ -80,10 +80,14 @@ def main(arguments: list[str], launcher: Launcher) -> int:
     """Sort one folder; returns the exit code."""
     options = parser().parse_args(arguments)
     flags = {key: value for key in _SHARED if (value := getattr(options, key, None)) is not None}
-    settings = config.load(
-        flags | {"output": options.output_dir, "threshold": options.threshold}, getattr(options, "config", None)
-    )
-    config.check_output(settings)
+    is_tagging = options.action == "tag"
+    if options.output_dir is None and not is_tagging:
+        raise UserError(tr("say with --output-dir where class folders are to be made"))
+    output = options.input_dir if is_tagging else options.output_dir
+    flags |= {"output": output, "threshold": options.threshold, "action": options.action}
+    settings = config.load(flags, getattr(options, "config", None))
+    if not is_tagging:
+        config.check_output(settings)
     if not options.input_dir.is_dir():
         raise UserError(
             tr(
@@ -91,7 +95,7 @@ def main(arguments: list[str], launcher: Launcher) -> int:
                 input_dir=options.input_dir,
             )
         )
-    if settings.output.exists() and settings.output.samefile(options.input_dir):
+    if not is_tagging and settings.output.exists() and settings.output.samefile(options.input_dir):
         raise UserError(
             tr(
                 "--input-dir and --output-dir are the same folder, {folder}: the copies would lie among their "
@@ -109,7 +113,7 @@ def main(arguments: list[str], launcher: Launcher) -> int:
     stopped = threading.Event()
     with stopped_by_signals(stopped), closing(progress):
         outcomes, left = sort(folder, settings, launcher, skipped, progress, stopped.is_set)
-    _print_summary(outcomes, settings.output, skipped, foreign, as_json=options.json)
+    _print_summary(outcomes, settings, skipped, foreign, as_json=options.json)
     if stopped.is_set():
         raise KeyboardInterrupt(
             tr(
@@ -133,7 +137,13 @@ def parser() -> Parser:
     )
     add = parser.add_argument
     add("--input-dir", type=Path, required=True, metavar="DIR", help=tr("the images"))
-    add("--output-dir", type=Path, required=True, metavar="DIR", help=tr("where class folders are made"))
+    add("--output-dir", type=Path, metavar="DIR", help=tr("where class folders are made"))
+    add(
+        "--action",
+        choices=("copy", "tag"),
+        default="copy",
+        help=tr("tag: write the class into the XMP sidecar of each image, which stays where it is (%(default)s)"),
+    )
     add(
         "--threshold",
         default=0.0,
@@ -173,9 +183,9 @@ def sort(
             pass  # an earlier run that was killed left copies half made
         filer = Filer(
             settings.output,
-            action="copy",
+            action="tag" if settings.action == "tag" else "copy",
             journal=journal,
-            skip_equal=True,
+            skip_equal=settings.action != "tag",
             roots=roots,
             layout=FolderLayout(settings.layout, [folder]),
             duplicates=Duplicates(settings.duplicates, settings.duplicates_dir),
@@ -279,7 +289,10 @@ def _count_foreign(output: Path) -> int:
     return sum(entry is not None for entry in entries)
 
 
-def _print_summary(outcomes: list[Outcome], output: Path, skipped: Skipped, foreign: int, *, as_json: bool) -> None:
+def _print_summary(
+    outcomes: list[Outcome], settings: Settings, skipped: Skipped, foreign: int, *, as_json: bool
+) -> None:
+    output = settings.output
     filed = [outcome for outcome in outcomes if outcome.status is Status.FILED and outcome.destination]
     folders = Counter(outcome.folder for outcome in filed if outcome.folder is not None)
     left = [outcome for outcome in outcomes if outcome.status not in _SORTED]
@@ -295,7 +308,12 @@ def _print_summary(outcomes: list[Outcome], output: Path, skipped: Skipped, fore
         }
         sys.stdout.write(f'{json_text(head, encoding=encoding)[:-1]}, "images": [\n{rows}\n]}}\n')
         return
-    print(tr("{count} of {every} images copied to {output}", count=len(filed), every=len(outcomes), output=output))
+    if settings.action == "tag":
+        print(
+            tr("{count} of {every} images tagged in {output}", count=_tagged(filed), every=len(outcomes), output=output)
+        )
+    else:
+        print(tr("{count} of {every} images copied to {output}", count=len(filed), every=len(outcomes), output=output))
     for name, count in folders.most_common():
         print(f"{count:7}  {shown(name)}")
     duplicates = sum(outcome.status is Status.LEFT for outcome in outcomes)
@@ -326,6 +344,10 @@ def _print_summary(outcomes: list[Outcome], output: Path, skipped: Skipped, fore
         print(skipped)
     if skipped.leftovers.pictures:
         print(skipped.leftovers)
+
+
+def _tagged(filed: list[Outcome]) -> int:
+    return sum(outcome.fate is not None and outcome.fate.is_filed for outcome in filed)
 
 
 def _row(outcome: Outcome) -> dict[str, object]:

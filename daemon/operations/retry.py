@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from daemon.filing import tagging
 from daemon.filing.unjournaled import reason_folders, unjournaled_images
 from daemon.journal.history import Wanted
 from daemon.journal.records import Filing, State
@@ -40,7 +41,7 @@ def retry(desk: Desk, params: RetryParams) -> Operation:
     The result also says which ``reasons`` there are. Raises `UserError`.
     """
     quarantine = desk.output / desk.settings.quarantine_dir
-    known_reasons = sorted({*REASONS, *(folder.name for folder in reason_folders(quarantine))})
+    known_reasons = sorted({*REASONS, tagging.REASON, *(folder.name for folder in reason_folders(quarantine))})
     for reason in params.reasons:
         if reason not in known_reasons:
             raise UserError(

@@ -11,6 +11,7 @@ import pytest
 from daemon.__main__ import main
 from daemon.journal.journal import read_labels
 from models.deciding.decision import Fate
+from models.errors import UserError
 from models.weights.store import WeightsStore
 from models.xmp import tags
 from models.xmp.tags import Tag
@@ -158,3 +159,39 @@ def test_resort_replaces_our_tag(office: Office, newer: Path) -> None:
     assert not any(office.desk.output.rglob("*.png"))
     assert office.run("undo", "--run", str(found["run"]))[0] == 0
     assert sidecars(office) == contents
+
+
+def test_sort_tags_a_folder_where_it_is(office: Office, newer: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    for kind in ("stripes", "discs"):
+        save(kind, 1, folder / "deep" / f"{kind}.png")
+    (folder / "deep" / "discs.png.xmp").write_bytes(DARKTABLE)
+    command = ["sort", "--input-dir", str(folder), "--action", "tag", "--checkpoint", str(newer)]
+    assert main(command) == 0
+    assert "2 of 2 images tagged in" in office.capsys.readouterr().out
+    assert {path.name for path in folder.rglob("*") if path.is_file()} == {
+        "stripes.png",
+        "stripes.png.xmp",
+        "discs.png",
+        "discs.png.xmp",
+    }
+    there = {path: path.read_bytes() for path in folder.rglob("*.xmp")}
+    assert tags.read(there[folder / "deep" / "discs.png.xmp"]).names == ("holiday", "sea", "discs")
+    assert main(command) == 0
+    assert {path: path.read_bytes() for path in folder.rglob("*.xmp")} == there
+
+
+def test_sort_needs_an_output_for_copies(office: Office, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="say with --output-dir"):
+        main(["sort", "--input-dir", str(tmp_path)])
+
+
+def test_retry_lets_an_image_be_tagged_once_its_sidecar_is_mended(office: Office) -> None:
+    sidecar = office.desk.inbox / "a.jpg.xmp"
+    sidecar.write_bytes(b"no XMP")
+    tag(office, "a.jpg")
+    assert "left where it is: a.jpg (sidecar)" in office.run("history")[1]
+    assert "the XMP sidecar of 'a.jpg' stays as it is" in str(office.json("history")[0]["detail"])
+    sidecar.unlink()
+    assert office.run("retry", "--reason", "sidecar")[0] == 0
+    assert own_tag(tag(office, "a.jpg")) is not None
