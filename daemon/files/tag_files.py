@@ -86,11 +86,13 @@ def _is_shared_by_none(entry: FileAt, image: FileAt) -> bool:
     return extension is None or image.name.lower().endswith(f".{extension.lower()}")
 
 
-def read_own(image: FileAt) -> Tag | None:
-    """Read our tag from the sidecar of an image. Raises XmpError and OSError."""
+def read_own(image: FileAt, *, alone: bool = False) -> Tag | None:
+    """Read our tag from the sidecar of an image; ``alone``: if nothing else is in that. Raises XmpError and OSError."""
     try:
         content, _ = _read(sidecar_of(image))
     except FileNotFoundError:
+        return None
+    if alone and not tags.is_ours_alone(tags.remove(content)):
         return None
     return tags.read(content).own
 

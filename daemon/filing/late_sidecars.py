@@ -25,6 +25,7 @@ from daemon.filing.identity import is_filed_image, took_over_from
 from daemon.filing.rounds import Rounds
 from daemon.filing.sidecars import complain, follower, send
 from daemon.filing.status import Status
+from daemon.filing.tagging import giving_way
 from daemon.filing.transfer import Transfer
 from daemon.journal.journal import Journal, JournalBusy
 from daemon.journal.labels import WantedLabels
@@ -129,6 +130,8 @@ class LateSidecars:
         since = datetime.now(UTC) - LATEST
         for group in groups:
             image = self._journal.last_filed_from([*map(Path, group)], since)
+            if image is not None and image.action == "tag":
+                return None  # both stay where they are
             if image is not None and image.action != "move":
                 return image
             if any(map(os.path.lexists, group)):
@@ -169,7 +172,11 @@ class LateSidecars:
                 return False
             image = replace(first, folder=place.parent, filed_name=place.name)
             transfer = follower(image, source, target, sidecar.name)
-            for sent in send([transfer] if transfer else [], self._journal):
+            if transfer is None:
+                return True
+            with giving_way(replace(filings[-1], folder=place.parent, filed_name=place.name), transfer, self._journal):
+                results = send([transfer], self._journal)
+            for sent in results:
                 if sent.status is Status.FILED:
                     self._note_moves(sent, filings)
                     logger.info(

@@ -8,7 +8,8 @@ crash interrupted is made again at the next start: putting a tag in twice is the
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
 from loguru import logger
@@ -239,6 +240,52 @@ def follow(transfers: Sequence[Transfer], journal: Journal) -> None:
         if (why := tagging.refusal or (None if tagging.error is None else str(tagging.error))) is not None:
             logger.warning("{}", shown(why))
     journal.write_later([tagging.row for tagging in taggings])
+
+
+@contextmanager
+def giving_way(image: Filing, sidecar: Transfer, journal: Journal) -> Iterator[None]:
+    """Take our tag away while a late XMP sidecar joins its image, and put it into that one then. Raises JournalBusy.
+
+    Only where our sidecar holds nothing of others. A crash meanwhile leaves a row by which the tag is put in later.
+    """
+    place = sidecar.target._replace(name=image.filed_name or "")
+    own = _own_alone(place) if sidecar.target.name.lower().endswith(".xmp") else None
+    if own is None:
+        yield
+        return
+    row = replace(
+        image,
+        id=None,
+        state=State.INTENT,
+        action="tag",
+        source=image.destination or image.source,
+        identity=Identity.from_stat(place.stat()),
+        sha256=None,
+        copy_ino=None,
+        label=own.label,
+        confidence=own.confidence,
+        model_digest=own.model,
+        image_id=image.id,
+    )
+    journal.write([row])
+    _carry_out_one(Tagging(row, place, None))
+    try:
+        yield
+    finally:
+        _carry_out_one(Tagging(row, place, own))
+        row.state = State.VOID
+        journal.write_later([row])
+
+
+def _own_alone(image: FileAt) -> Tag | None:
+    with suppress(OSError, XmpError):
+        return tag_files.read_own(image, alone=True)
+    return None
+
+
+def _carry_out_one(tagging: Tagging) -> None:
+    tagging.prepare()
+    carry_out([tagging])
 
 
 def clear_up(image: FileAt, row: Filing) -> None:

@@ -15,7 +15,11 @@ from trainer.data.tagged import TagCounts, scan_tags
 
 def picture(path: Path, *, xmp: bytes = b"") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (8, 8)).save(path, **({"xmp": xmp} if xmp else {}))
+    image = Image.new("RGB", (8, 8))
+    if xmp:
+        image.save(path, xmp=xmp)
+    else:
+        image.save(path)
     return path
 
 
