@@ -10,12 +10,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from daemon.files import renaming
 from daemon.files.copying import begin_to_flush, copy_attributes, create, write_all
-from daemon.files.renaming import CannotMove, FileAt, close
+from daemon.files.renaming import NOWHERE, CannotMove, FileAt, close
 from daemon.files.sidecar_names import namesakes
 from daemon.files.source import OPEN_FLAGS, BeingWritten, Identity, SourceChanged
 from daemon.files.writers import is_being_written, unlink_closed
@@ -37,19 +36,14 @@ _NO_FILE = frozenset({errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENODEV})
 class TagChange:
     """A change of one sidecar, from ``before`` (None: there is none) to ``content`` (None: none is to be there).
 
-    ``part`` is its hidden name, ``descriptor`` the open file that has it while it must be flushed.
+    ``part`` is its hidden name, to be set before it is written; ``descriptor`` the open file that has it.
     """
 
     entry: FileAt
-    part: FileAt
     before: Identity | None
     content: bytes | None
+    part: FileAt = NOWHERE
     descriptor: int | None = None
-
-    @property
-    def is_none(self) -> bool:
-        """Whether there is nothing to change."""
-        return self.before is None and self.content is None
 
 
 def sidecar_names(image: FileAt) -> list[str]:
@@ -97,18 +91,16 @@ def read_own(image: FileAt, *, alone: bool = False) -> Tag | None:
     return tags.read(content).own
 
 
-def prepare(image: FileAt, tag: Tag | None, name_part: Callable[[str], str]) -> TagChange | None:
+def prepare(image: FileAt, tag: Tag | None) -> TagChange | None:
     """Prepare to put a tag into the sidecar of an image, or (None) to take ours out; None: there is nothing to do.
 
-    ``name_part`` makes a hidden name of that of the sidecar. Raises XmpError and OSError, and BeingWritten while
-    another program writes to it.
+    Raises XmpError and OSError.
     """
     entry = sidecar_of(image)
-    part = entry._replace(name=name_part(entry.name))
     try:
         content, status = _read(entry)
     except FileNotFoundError:
-        return None if tag is None else TagChange(entry, part, None, tags.merge(None, tag))
+        return None if tag is None else TagChange(entry, None, tags.merge(None, tag))
     wanted: bytes | None = tags.remove(content) if tag is None else tags.merge(content, tag)
     if wanted == content:
         return None
@@ -116,7 +108,7 @@ def prepare(image: FileAt, tag: Tag | None, name_part: Callable[[str], str]) -> 
         raise XmpError(tr("it is read-only"))
     if tag is None and wanted is not None and tags.is_ours_alone(wanted):
         wanted = None
-    return TagChange(entry, part, Identity.from_stat(status), wanted)
+    return TagChange(entry, Identity.from_stat(status), wanted)
 
 
 def write(change: TagChange) -> None:

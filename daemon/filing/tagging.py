@@ -62,11 +62,13 @@ class Tagging:
         return self.change is not None and self.refusal is None and self.error is None
 
     def _prepare(self) -> None:
-        self.change = tag_files.prepare(self.image, self.tag, lambda name: hidden_name(name, self.row))
+        self.change = tag_files.prepare(self.image, self.tag)
 
     def step(self, do: Callable[[TagChange], None]) -> None:
         """Do a step of the change, if nothing has gone wrong before."""
         if self.is_pending and (change := self.change) is not None:
+            # Only by now the row is in the journal, by which the name is known at the next start.
+            change.part = change.entry._replace(name=hidden_name(change.entry.name, self.row))
             self._try(lambda: do(change))
 
     def _try(self, do: Callable[[], None]) -> None:

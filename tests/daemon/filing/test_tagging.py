@@ -13,6 +13,8 @@ from daemon.files import tag_files
 from daemon.files.source import Identity
 from daemon.filing.filer import Action, Status
 from daemon.filing.held import HeldImages
+from daemon.filing.late_sidecars import LateSidecars
+from daemon.filing.recovery import recover
 from daemon.filing.undo import Undone, undo
 from daemon.journal.history import Wanted
 from daemon.journal.labels import How
@@ -345,3 +347,60 @@ def test_what_a_person_added_beside_comes_back_with_the_image(desk: Desk) -> Non
     undone(desk)
     assert tags.read((desk.inbox / "cat.jpg.xmp").read_bytes()) == tags.Tags(("a",))
     assert not sidecar.exists()
+
+
+@pytest.mark.parametrize("name", ["cat.jpg.xmp", "cat.xmp"])
+def test_late_sidecar_joins_a_filed_image_and_gets_its_tag(desk: Desk, name: str) -> None:
+    desk.file([desk.decide(desk.put(), "cat", confidence=0.5, model_digest="m")], tags_too=True)
+    (desk.inbox / name).write_bytes(DARKTABLE)
+    os.utime(desk.inbox / name, (1, 1))
+    journal = desk.journal()
+    LateSidecars([desk.inbox], desk.output, journal, recursive=True).work(60.0)
+    assert journal.interrupted() == []
+    journal.close()
+    assert names(desk.inbox) == set()
+    assert names(desk.output / "cat") == {".imagesortd", "cat.jpg", name}
+    merged = desk.output / "cat" / name
+    assert own_tag(merged) == Tag("cat", 0.5, "m")
+    assert tags.remove(merged.read_bytes()) == DARKTABLE
+    assert [result.status for result in undone(desk)] == [Status.UNDONE]
+    assert (desk.inbox / name).read_bytes() == DARKTABLE
+
+
+def test_late_sidecar_of_a_tagged_image_stays_with_it(desk: Desk) -> None:
+    desk.file_one(desk.put(), action="tag")
+    late = desk.inbox / "cat.xmp"
+    late.write_bytes(DARKTABLE)
+    os.utime(late, (1, 1))
+    journal = desk.journal()
+    LateSidecars([desk.inbox], desk.output, journal, recursive=True).work(60.0)
+    journal.close()
+    assert names(desk.inbox) == {"cat.jpg", "cat.jpg.xmp", "cat.xmp"}
+    assert late.read_bytes() == DARKTABLE
+
+
+@pytest.mark.parametrize("state", ["before", "part", "placed"])
+def test_tagging_that_was_interrupted_is_finished_at_the_next_start(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    path, sidecar = desk.put(), desk.inbox / "cat.jpg.xmp"
+    sidecar.write_bytes(DARKTABLE)
+    step = {"before": "write", "part": "place", "placed": "finish"}[state]
+
+    def killed(change: tag_files.TagChange) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(tag_files, step, killed)
+        if step != "finish":
+            patched.setattr(tag_files, "finish", lambda change: None)
+        with pytest.raises(KeyboardInterrupt):
+            desk.file_one(path, action="tag")
+    journal = desk.journal()
+    assert recover(journal) == {State.DONE: 1}
+    assert [row.label for row in journal.history(Wanted(states=[State.DONE]))] == ["cat"]
+    journal.close()
+    assert own_tag(sidecar) == Tag("cat")
+    assert tags.remove(sidecar.read_bytes()) == DARKTABLE
+    assert names(desk.inbox) == {"cat.jpg", "cat.jpg.xmp"}
+    assert desk.file_one(path, action="tag").status is Status.ALREADY
