@@ -11,12 +11,15 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from loguru import logger
 
 from daemon.config import Settings, watches_inside
+from daemon.files import copying
+from daemon.files.output_marks import OutputMarks
 from daemon.files.renaming import close
 from daemon.files.roots import OpenFolders, Roots
 from daemon.filing.held import HeldImages
@@ -192,9 +195,11 @@ class Housekeeping:
         """Make the housekeeping of a daemon with these settings."""
         recursive = watches_inside(settings)
         return cls(
-            LateSidecars(settings.watch, settings.output, journal, recursive=recursive, held=held),
+            LateSidecars(
+                settings.watch, settings.output, journal, recursive=recursive, held=held, others=settings.outputs[1:]
+            ),
             Pruning(journal, settings.watch, settings.journal_days),
-            LateWrites(settings.watch, settings.output, journal) if settings.action == "move" else None,
+            LateWrites(settings.watch, settings.output, journal) if settings.class_rules.moves else None,
             strays,
             held,
         )
@@ -249,3 +254,22 @@ class Housekeeping:
             logger.debug("the journal is pruned later: {}", error)
         self._steps, self._next = None, time.monotonic() + _PAUSE
         return False
+
+
+def stray_names(settings: Settings, journal: Journal, output_marks: OutputMarks) -> StrayNames:
+    """Make what looks for files that a lost journal had explained."""
+    return StrayNames(
+        settings.watch,
+        settings.output,
+        journal,
+        recursive=watches_inside(settings),
+        is_away=lambda: output_marks.why_away() is not None or bool(output_marks.away()),
+        others=settings.outputs[1:],
+    )
+
+
+def clear_strays(strays: StrayNames, gets_on: Callable[[], None]) -> None:
+    """Look through all folders before a single pass, which has no idle moments for it; ``gets_on`` is called often."""
+    with copying.reporting_to(gets_on), suppress(JournalBusy):
+        for _ in strays.steps():
+            gets_on()

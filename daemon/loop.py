@@ -12,7 +12,7 @@ from loguru import logger
 
 from daemon.alarms.watch import AlarmWatch
 from daemon.control.turns import Turns
-from daemon.correcting.watch import CorrectionWatch
+from daemon.correcting.watch import CorrectionWatch, CorrectionWatches
 from daemon.files import copying
 from daemon.filing.filer import Status
 from daemon.filing.outcome import Outcome
@@ -48,7 +48,7 @@ class WorkLoop:
         configuration: Configuration,
         housekeeping: Housekeeping | None = None,
         turns: Turns | None = None,
-        corrections: CorrectionWatch | None = None,
+        corrections: CorrectionWatch | CorrectionWatches | None = None,
         lessons: Lessons | None = None,
         alarms: AlarmWatch | None = None,
     ) -> None:

@@ -52,10 +52,7 @@ Decide = Callable[[Decoded, Prediction | None], Decision | None]
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """Settings of the pipeline. ``threshold`` None: the checkpoint's own, or else the usual one.
-
-    ``rules``: those of classes; None: there are none, and the filer keeps its own.
-    """
+    """Settings of the pipeline. ``threshold`` None: the checkpoint's own. ``rules`` None: the filer keeps its own."""
 
     threshold: float | None
     others_dir: str

@@ -33,8 +33,7 @@ from daemon.filing.duplicates import Duplicates
 from daemon.filing.filer import Filer
 from daemon.filing.folder_layout import FolderLayout
 from daemon.filing.held import HeldImages
-from daemon.filing.stray_names import StrayNames
-from daemon.housekeeping import Housekeeping
+from daemon.housekeeping import Housekeeping, clear_strays, stray_names
 from daemon.journal.journal import Journal, JournalBusy
 from daemon.journal.records import State
 from daemon.learning.lessons import Lessons
@@ -95,11 +94,10 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
     path = journal_path(state, settings.output)
     outputs = settings.outputs
     output_marks = None if dry_run else OutputMarks(outputs, path.parent)
-    if output_marks is None or output_marks.why_away() is None:
-        _make(settings.output, "output", dry_run=dry_run)
-    for output in outputs[1:]:
-        if output_marks is None or output not in output_marks.away():
-            _make(output, tr("output of a class"), dry_run=dry_run)
+    away = {} if output_marks is None else output_marks.all_away()
+    for output in outputs:
+        if output not in away:
+            _make(output, "output", dry_run=dry_run)
     with ExitStack() as closing:
         notifier = Notifier.from_environment()
         closing.callback(notifier.close)
@@ -144,9 +142,9 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
         )
         if not dry_run:
             _recover(filer, notifier)
-        strays = None if output_marks is None else _strays(settings, journal, output_marks)
+        strays = None if output_marks is None else stray_names(settings, journal, output_marks)
         if once and strays is not None:
-            _clear_strays(strays, notifier)
+            clear_strays(strays, notifier.gets_on)
         pipeline = Pipeline(classifier, filer, policy, threads=threads, decoders=decoders, roots=roots)
         closing.callback(pipeline.close)
         lessons = None if dry_run or once else Lessons(settings, journal, path, watcher.wake)
@@ -161,6 +159,7 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
                 held=held,
                 audit=audits.latest,
                 alarms=AlarmsHealth if alarms is None else alarms.health,
+                other_outputs=dict if output_marks is None else output_marks.others,
                 learning=None if lessons is None else (lambda: lessons.health),
             ),
             status=None if dry_run else StatusFile(status_path(state, settings.output)),
@@ -328,17 +327,6 @@ def _recover(filer: Filer, notifier: Notifier) -> None:
         logger.warning(tr("recovered from an interrupted run; its interrupted filings: {outcome}", outcome=outcome))
 
 
-def _strays(settings: Settings, journal: Journal, output_marks: OutputMarks) -> StrayNames:
-    return StrayNames(
-        settings.watch,
-        settings.output,
-        journal,
-        recursive=watches_inside(settings),
-        is_away=lambda: output_marks.why_away() is not None or bool(output_marks.away()),
-        others=settings.outputs[1:],
-    )
-
-
 def _alarms(settings: Settings, journal: Journal, path: Path, audits: AuditFile, reloader: Reloader) -> AlarmWatch:
     def broken_promise() -> Mapping[str, object] | None:
         audit = audits.latest()
@@ -357,13 +345,6 @@ def _alarms(settings: Settings, journal: Journal, path: Path, audits: AuditFile,
             Trouble(Cause.PROBATION, str(settings.checkpoint)): given_up,
         },
     )
-
-
-def _clear_strays(strays: StrayNames, notifier: Notifier) -> None:
-    """Look through all folders before a single pass, which has no idle moments for it."""
-    with copying.reporting_to(notifier.gets_on), suppress(JournalBusy):
-        for _ in strays.steps():
-            notifier.gets_on()
 
 
 def _watcher(

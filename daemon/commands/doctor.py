@@ -36,15 +36,13 @@ from daemon.commands.probes import (
     wrong,
 )
 from daemon.commands.review_probes import review_findings
+from daemon.commands.rule_probes import output_findings, rule_findings, unknown_rule_findings
 from daemon.config import Settings, watches_inside
 from daemon.files.answers import NoAnswer, answers, in_time, silent_mounts
-from daemon.files.output_mark import OutputMark
-from daemon.filing.folder_layout import FolderLayout
-from daemon.monitoring.announcements import describe_duplicates
 from daemon.monitoring.logs import start_logging
 from daemon.monitoring.messages import shown
 from daemon.reloading.reloader import Reloader
-from daemon.state import journal_path, state_folder
+from daemon.state import state_folder
 from daemon.watching.skipped import survey
 from models.allowed import INSTALL_IT, allow_plugins, missing_plugins
 from models.errors import UserError
@@ -117,6 +115,7 @@ _SUBJECTS = {
     "mounts": mark("mounts"),
     "settings": mark("settings"),
     "output": mark("output"),
+    "class": mark("class"),
     "state": mark("state"),
     "cache": mark("cache"),
     "plug-in": mark("plug-in"),
@@ -141,13 +140,13 @@ def as_text(finding: Finding) -> str:
 def examine(settings: Settings, flags: Mapping[str, object], file: Path | None) -> Iterator[Finding]:
     """Check everything about a daemon with these settings."""
     allow_plugins(settings.plugins)
-    folders = dict.fromkeys([*settings.watch, settings.output])
+    folders = dict.fromkeys([*settings.watch, *settings.outputs])
     unanswered = {folder for folder in folders if not answers(folder)}
     for inbox in settings.watch:
         if inbox in unanswered:
             yield silent("inbox", inbox)
             continue
-        yield from folder_findings("inbox", inbox, links=settings.action == "link")
+        yield from folder_findings("inbox", inbox, links=settings.class_rules.links)
         if is_folder(inbox):
             yield from event_findings(inbox, poll=settings.poll)
             if settings.output not in unanswered:
@@ -161,6 +160,7 @@ def examine(settings: Settings, flags: Mapping[str, object], file: Path | None) 
         yield silent("output", settings.output)
     else:
         yield from output_findings(settings)
+    yield from rule_findings(settings, unanswered)
     yield from own_folder_findings("state", state_folder(settings.state_dir))
     yield from own_folder_findings("cache", WeightsStore(settings.cache_dir).root)
     yield from plugin_findings(settings)
@@ -172,22 +172,6 @@ def examine(settings: Settings, flags: Mapping[str, object], file: Path | None) 
     yield from learning_findings(settings)
     yield from review_findings(settings)
     yield from unit_findings(settings, flags, file)
-
-
-def output_findings(settings: Settings) -> Iterator[Finding]:
-    """Check that the output can be filed into, and is the one that images were filed into before."""
-    memory = journal_path(state_folder(settings.state_dir), settings.output).parent
-    if (away := OutputMark(settings.output, memory).why_away()) is None:
-        yield from folder_findings("output", settings.output)
-        if not (layout := FolderLayout(settings.layout, settings.watch)).layout.is_flat:
-            example = shown(layout.example("dog", settings.watch[0] / "IMG_0001.jpg"))
-            yield fine(
-                "output", tr("by the layout, a picture that was taken now would go to {example}", example=example)
-            )
-        if duplicates := describe_duplicates(settings):
-            yield fine("output", duplicates)
-    else:
-        yield wrong("output", *with_advice(away))
 
 
 def _same_file_system(inbox: Path, settings: Settings) -> Iterator[Finding]:
@@ -204,8 +188,8 @@ def _name_findings(inbox: Path, settings: Settings) -> Iterator[Finding]:
     passed = survey(
         inbox,
         recursive=watches_inside(settings),
-        excluded=[settings.output, *settings.watch],
-        outputs=[settings.output],
+        excluded=[*settings.outputs, *settings.watch],
+        outputs=settings.outputs,
         cross_mounts=settings.cross_mounts,
     )
     for sentence in passed.not_entered:
@@ -265,6 +249,7 @@ def model_findings(settings: Settings) -> Iterator[Finding]:
             count=len(metadata.classes),
         )
         yield fine("checkpoint", text)
+    yield from unknown_rule_findings(settings, metadata.classes)
     yield fine("weights", tr("those of {parts} are here", parts=parts))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from daemon.commands.filters import FiledOutput
 from daemon.files.inbox_mark import InboxMark
 from daemon.files.locks import FolderBusy
-from daemon.files.output_mark import OutputAway, OutputMark
+from daemon.files.output_mark import OutputAway
 from daemon.filing.recovery import recover
 from daemon.journal.journal import Journal, JournalBusy
 from daemon.state import lock
@@ -25,9 +25,8 @@ def hold(place: FiledOutput, folders: Collection[Path], held: ExitStack) -> None
     try:
         held.enter_context(lock(place.state, folders))
         if place.settings.output in folders:
-            mark = OutputMark(place.settings.output, place.journal.parent)
-            held.callback(mark.release)
-            held.enter_context(mark.at_work(make=False))
+            held.callback(place.marks.release)
+            held.enter_context(place.marks.at_work(make=False))
         for inbox in set(folders) & set(place.settings.watch):
             inbox_mark = InboxMark(inbox, place.state)
             held.callback(inbox_mark.release)
@@ -40,7 +39,7 @@ def hold(place: FiledOutput, folders: Collection[Path], held: ExitStack) -> None
 
 def open_journal(place: FiledOutput, held: ExitStack) -> Journal:
     """Open the journal for writing, and recover interrupted filings; nobody else files into this output meanwhile."""
-    hold(place, [place.settings.output], held)
+    hold(place, place.settings.outputs, held)
     journal = Journal(place.journal)
     held.callback(journal.close)
     try:

@@ -12,6 +12,7 @@ from typing import Any
 
 from daemon import config
 from daemon.config import Settings
+from daemon.files.output_marks import OutputMarks
 from daemon.files.roots import Roots
 from daemon.journal.history import Wanted
 from daemon.journal.journal import read_history
@@ -98,9 +99,11 @@ class FiledOutput:
         """
         given = {key: value for key in ("output", "state_dir") if (value := getattr(options, key)) is not None}
         self.settings: Settings = config.load(given, options.config)
-        self.roots = Roots([*self.settings.watch, self.settings.output])
-        state_dir, output = self.settings.state_dir, self.settings.output
+        state_dir, output, outputs = self.settings.state_dir, self.settings.output, self.settings.outputs
         self.journal = find_journal(state_dir, output) or journal_path(state_folder(state_dir), output)
+        self.marks = OutputMarks(outputs, self.journal.parent)
+        why_closed = self.marks.why_closed if outputs[1:] else None
+        self.roots = Roots([*self.settings.watch, *outputs], why_closed=why_closed)
         self.state = self.journal.parents[1]
         self._without_journal = without_journal
         if not by_daemon:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 from daemon.commands.filters import FiledOutput, add_place, add_which, count, end, probability, which
+from daemon.files.outputs import output_of, place_in
 from daemon.filing.class_paths import ClassPaths
 from daemon.filing.whereabouts import Location, Whereabouts
 from daemon.journal.journal import read_held, read_labels
@@ -137,7 +138,7 @@ def _print(entries: Iterable[_Entry], paths: ClassPaths, others: str) -> None:
 def _described(entry: _Entry, paths: ClassPaths, others: str) -> str:
     """Describe a filing, and what became of the image since where it does not lie where it was filed."""
     filing, now, label, is_held = entry
-    text = sentence(filing, paths.output)
+    text = sentence(filing, paths.outputs)
     if filing.state is State.UNDONE and is_held:
         return tr("undone, held: {filing}", filing=text)
     if filing.state in _DESCRIPTIONS:
@@ -150,9 +151,9 @@ def _described(entry: _Entry, paths: ClassPaths, others: str) -> str:
         return tr("{filing}, no longer there; where it is now is not known", filing=text)
     if filing.action == "tag":
         return text if label is None else tr(_said_of_tag(filing, label), filing=text, label=label.label)
-    if now.path == filing.destination and (label is None or not now.path.is_relative_to(paths.output)):
+    if now.path == filing.destination and (label is None or output_of(now.path, paths.outputs) is None):
         return text
-    folder = quoted(str(now.path.parent.relative_to(paths.output)))
+    folder = quoted(place_in(now.path.parent, paths.outputs))
     if now.corrected:
         return tr("{filing}, corrected to {folder}", filing=text, folder=folder)
     if label is not None:
@@ -181,24 +182,24 @@ def _said_of_tag(filing: Filing, label: Label) -> str:
     return mark("{filing}, labelled {label}")
 
 
-def sentence(filing: Filing, output: Path) -> str:
+def sentence(filing: Filing, outputs: Sequence[Path]) -> str:
     """Describe a filing in short: ``cat.jpg -> cat/cat.jpg (cat 0.93, 1a2b3c4d5e6f)``."""
     name = quoted(filing.source.name)
     why = filing.reason if filing.duplicate_of is None else filing.detail
     if why is None and filing.confidence is not None:
         model = f", {filing.model_digest[:12]}" if filing.model_digest else ""
         why = f"{filing.label} {filing.confidence:.2f}{model}{f', {filing.detail}' if filing.detail else ''}"
-    where = "" if filing.destination is None else f" -> {quoted(_place(filing, output))}"
+    where = "" if filing.destination is None else f" -> {quoted(_place(filing, outputs))}"
     if filing.action == "tag" and filing.reason is None:
         tagging = mark("{name}, not tagged") if filing.destination is None else mark("{name}, tagged {label}")
         name, where = tr(tagging, name=name, label=filing.label), ""
     return f"{name}{where}" + (f" ({shown(why)})" if why else "")
 
 
-def _place(filing: Filing, output: Path) -> str:
+def _place(filing: Filing, outputs: Sequence[Path]) -> str:
     """Say where an image was filed: below the output, or in what was the output then."""
     place = filing.destination
     assert place is not None
-    if place.is_relative_to(output):
-        return str(place.relative_to(output))
+    if output_of(place, outputs) is not None:
+        return place_in(place, outputs)
     return "/".join(place.parts[-3 if filing.reason is not None else -2 :])

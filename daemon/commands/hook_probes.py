@@ -27,16 +27,15 @@ def needs_network(command: Sequence[str]) -> bool:
 
 
 def hook_findings(settings: Settings) -> Iterator[Finding]:
-    """Check the command, if there is one."""
-    if not settings.on_filed:
-        return
-    program = settings.on_filed[0]
-    if shutil.which(program) is None:
-        text = tr("there is no program {program}", program=program)
-        yield wrong("on_filed", text, tr("install it, or give its whole path"))
-    else:
-        yield fine("on_filed", tr("{program} is there", program=program))
-    yield from _network_findings(settings.on_filed)
+    """Check the commands, if there are any; those of classes, too."""
+    for command in settings.class_rules.commands:
+        program = command[0]
+        if shutil.which(program) is None:
+            text = tr("there is no program {program}", program=program)
+            yield wrong("on_filed", text, tr("install it, or give its whole path"))
+        else:
+            yield fine("on_filed", tr("{program} is there", program=program))
+        yield from _network_findings(command)
 
 
 def _network_findings(command: Sequence[str]) -> Iterator[Finding]:

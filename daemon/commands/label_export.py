@@ -39,7 +39,8 @@ def main(arguments: list[str]) -> int:
     assert isinstance(folders, list)
     ours = list(map(Path, folders))
     with closing(DataSetFolder(options.folder, others, ours, copy=options.copy)) as folder:
-        export = _Export(ClassPaths(ours[0], partial(learnt_classes, place.settings)), others, folder)
+        classes = partial(learnt_classes, place.settings)
+        export = _Export(ClassPaths(ours[0], classes, others=place.settings.outputs[1:]), others, folder)
         for item in labels:
             export.add(item)
     if options.json:
@@ -73,8 +74,8 @@ class _Export:
     def __init__(self, paths: ClassPaths, others: str, folder: DataSetFolder) -> None:
         self._paths, self._others = paths, others
         self._folder = folder
-        self._roots = Roots([paths.output])
-        self._corrections = Corrections(paths.output)
+        self._roots = Roots(paths.outputs)
+        self._corrections = Corrections(paths.outputs[0], others=paths.outputs[1:])
         self.exported: Counter[Exported] = Counter()
         self.classes: Counter[str] = Counter()
         self.negatives = 0

@@ -26,6 +26,7 @@ from daemon.commands.resort_plan import (
     ResortResult,
 )
 from daemon.commands.stopping import stopped_by_signals
+from daemon.files.outputs import place_in
 from daemon.filing.filer import Status
 from daemon.filing.outcome import Outcome
 from daemon.filing.status import describe
@@ -164,7 +165,7 @@ class _Moves:
 
 def _print(result: ResortResult, sorter: ResortPlanner, moves: _Moves | None) -> None:
     for outcome in result.moved:
-        names = {"name": _from(outcome, sorter.paths.output), "place": shown(outcome.place)}
+        names = {"name": _from(outcome, sorter.paths.outputs), "place": shown(outcome.place)}
         line = tr("{name} would go to {place}", **names) if moves is None else "{name} -> {place}".format(**names)
         if outcome.action == "tag":
             says = mark("{name} would be tagged {label}") if moves is None else mark("{name} is tagged {label}")
@@ -172,7 +173,7 @@ def _print(result: ResortResult, sorter: ResortPlanner, moves: _Moves | None) ->
         print(f"{line} ({outcome.confidence:.2f})")
     for outcome in result.failed:
         why = outcome.detail or describe(outcome.status)
-        print(tr("left: {source}: {error}", source=_from(outcome, sorter.paths.output), error=why))
+        print(tr("left: {source}: {error}", source=_from(outcome, sorter.paths.outputs), error=why))
     for (old, new), count in sorter.pairs():
         print(f"{count:7}  {shown(old)} -> {shown(new)}")
     values = {
@@ -188,9 +189,8 @@ def _print(result: ResortResult, sorter: ResortPlanner, moves: _Moves | None) ->
         print(tr("{count} moved by checkpoint {digest} (unsure under {threshold:.2f}); stay: {stay}", **values))
 
 
-def _from(outcome: Outcome, output: Path) -> str:
-    path = outcome.path
-    return shown(str(path.relative_to(output) if path.is_relative_to(output) else path))
+def _from(outcome: Outcome, outputs: Sequence[Path]) -> str:
+    return shown(place_in(outcome.path, outputs))
 
 
 def _record(result: ResortResult, sorter: ResortPlanner, moves: _Moves | None) -> dict[str, object]:

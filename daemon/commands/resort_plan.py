@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from daemon.config import Settings
 from daemon.decoding.decoder import Decoded
+from daemon.files.outputs import output_of
 from daemon.files.roots import OpenFolders, Roots
 from daemon.filing.class_paths import ClassPaths, is_inside
 from daemon.filing.corrections import Corrections
@@ -100,7 +101,8 @@ class ResortPlanner:
             device=settings.device,
         )
         check_names(checkpoint, self.classifier.classes, settings.other_folders)
-        self.paths = ClassPaths(settings.output, lambda: self.classifier.classes)
+        self.paths = ClassPaths(settings.output, lambda: self.classifier.classes, others=settings.outputs[1:])
+        self._rules = settings.class_rules.moving()
         self._roots = roots
         self._labels = labels
         self._history = history
@@ -108,7 +110,13 @@ class ResortPlanner:
         self._tags: dict[Path, str] = {}  # that images have which move nowhere, but get another one
         self._pipeline = Pipeline(
             self.classifier,
-            Filer(settings.output, dry_run=True, roots=roots, layout=FolderLayout(settings.layout, settings.watch)),
+            Filer(
+                settings.output,
+                dry_run=True,
+                roots=roots,
+                layout=FolderLayout(settings.layout, settings.watch),
+                rules=self._rules,
+            ),
             Policy.from_settings(settings),
             threads=threads,
             roots=roots,
@@ -127,7 +135,9 @@ class ResortPlanner:
         self, filings: Iterator[Filing], only_in: Path | None, stopping: Callable[[], bool]
     ) -> Iterator[PlannedMove]:
         """Classify what was filed (all, or what lies in one folder), newest first; yield what belongs elsewhere."""
-        images = self._registered(_where_last_filed(filings, only_in, self.paths.output, self._roots, self.result.stay))
+        images = self._registered(
+            _where_last_filed(filings, only_in, self.paths.outputs, self._roots, self.result.stay)
+        )
         for outcome in self._pipeline.process(images, stopping=stopping):
             filing = self._filings.pop(outcome.path)
             if outcome.status is Status.PLANNED:
@@ -165,7 +175,7 @@ class ResortPlanner:
                 label=ruling.label,
                 confidence=ruling.confidence,
                 model_digest=self.classifier.digest,
-                origin=origin_of(self._filings[decoded.path], self.paths.output, self._history),
+                origin=origin_of(self._filings[decoded.path], self.paths.outputs, self._history),
             )
         self.result.stay[why or UNREADABLE] += 1
         self._filings.pop(decoded.path, None)
@@ -176,7 +186,10 @@ class ResortPlanner:
             return UNREADABLE
         lies_in = self._lies_in(decoded.path)
         if lies_in in (prediction.label, ruling.label):
-            return AGREES
+            # By a rule that was changed since, its class may have another output.
+            output = output_of(decoded.path, self.paths.outputs)
+            if not ruling.fate.is_filed or lies_in != ruling.label or self._rules.rule_for(lies_in).output == output:
+                return AGREES
         if not ruling.fate.is_filed or is_inside(lies_in, ruling.label):
             return ruling.fate.value
         if self._labels.get(decoded.source.sha256 or "", ruling.label) != ruling.label:
@@ -185,14 +198,14 @@ class ResortPlanner:
 
 
 def _where_last_filed(
-    filings: Iterator[Filing], only_in: Path | None, output: Path, roots: Roots, stay: Counter[str]
+    filings: Iterator[Filing], only_in: Path | None, outputs: Sequence[Path], roots: Roots, stay: Counter[str]
 ) -> Iterator[Filing]:
     """Yield the filings of images that lie where they were filed last; count the others by why they stay."""
-    corrections = Corrections(output)
+    corrections = Corrections(outputs[0], others=outputs[1:])
     images: set[tuple[object, ...]] = set()
     filed_on: dict[Path, list[Filing]] = {}  # by earlier runs of this command, and where from
     for filing in filings:
-        if filing.source.is_relative_to(output):
+        if output_of(filing.source, outputs) is not None:
             filed_on.setdefault(filing.source, []).append(filing)
         if filing.place is None or filing.reason is not None or filing.duplicate_of is not None:
             continue

@@ -169,7 +169,9 @@ def sort(
     """
     allow_plugins(settings.plugins)
     threads = settings.threads or cores()
-    policy = Policy.from_settings(settings)
+    # All that rules say but layouts is the service's.
+    rules = settings.class_rules.all_into(settings.output, "tag" if settings.action == "tag" else "copy")
+    policy = replace(Policy.from_settings(settings), rules=None)
     outcomes = []
     with ExitStack() as stack:
         decoders = DecoderPool(threads, policy.limits, launcher)
@@ -183,12 +185,12 @@ def sort(
             pass  # an earlier run that was killed left copies half made
         filer = Filer(
             settings.output,
-            action="tag" if settings.action == "tag" else "copy",
             journal=journal,
             skip_equal=settings.action != "tag",
             roots=roots,
             layout=FolderLayout(settings.layout, [folder]),
             duplicates=Duplicates(settings.duplicates, settings.duplicates_dir),
+            rules=rules,
         )
         pipeline = Pipeline(classifier, filer, policy, threads=threads, decoders=decoders, roots=roots)
         stack.callback(pipeline.close)

@@ -170,6 +170,13 @@ def as_text(health: Health, running: bool, now: float) -> str:
             tr("output"),
             tr("{output} (NOT THERE: {why})", output=health.output, why=away) if away else health.output,
         ),
+        *(
+            (
+                tr("output of classes"),
+                tr("{output} (NOT THERE: {why})", output=output, why=why) if why else output,
+            )
+            for output, why in health.other_outputs.items()
+        ),
         (
             tr("model"),
             tr(

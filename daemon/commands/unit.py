@@ -212,7 +212,7 @@ def learns(settings: Settings) -> bool:
 
 def writable(settings: Settings) -> list[Path]:
     """List the folders the daemon writes to, beside its own for state and cache."""
-    folders = [*settings.watch, settings.output]
+    folders = [*settings.watch, *settings.outputs]
     if learns(settings):
         folders.append(settings.checkpoint)
     folders += [folder for folder in (settings.state_dir, settings.cache_dir) if folder]
@@ -247,7 +247,7 @@ def render(
     lines = [
         "[Unit]",
         f"Description={specifier_free(_description(settings))}",
-        *([] if user else [f"RequiresMountsFor={quoted_words([*settings.watch, settings.output])}"]),
+        *([] if user else [f"RequiresMountsFor={quoted_words([*settings.watch, *settings.outputs])}"]),
         "StartLimitIntervalSec=300",
         "StartLimitBurst=10",
         "",
@@ -261,7 +261,7 @@ def render(
         "RestartSec=5",
         "RestartPreventExitStatus=2",  # a mistake in the settings is still there after a restart
         "TimeoutStartSec=600",  # the first start prepares the weights
-        f"TimeoutStopSec={_STOP_SECONDS + math.ceil(2 * settings.on_filed_seconds)}",  # the command is told of the rest
+        f"TimeoutStopSec={_stop_seconds(settings)}",
         "WatchdogSec=180",
         "KillMode=mixed",
         "OOMPolicy=continue",
@@ -278,6 +278,12 @@ def render(
         f"WantedBy={'default.target' if user else 'multi-user.target'}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _stop_seconds(settings: Settings) -> int:
+    """Return what a stop may take: each command is told of the rest, and may take the time of two runs."""
+    commands = max(1, len(settings.class_rules.commands))
+    return _STOP_SECONDS + math.ceil(2 * commands * settings.on_filed_seconds)
 
 
 def _description(settings: Settings) -> str:

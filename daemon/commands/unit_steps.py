@@ -114,7 +114,7 @@ def _own_folder_steps(setup: Setup) -> Iterator[list[str]]:
 def shared_folders(settings: Settings) -> list[Path]:
     """List the folders that the service shares with people."""
     checkpoints = [] if settings.checkpoint.suffix else [settings.checkpoint]
-    return list(dict.fromkeys([*settings.watch, settings.output, *checkpoints]))
+    return list(dict.fromkeys([*settings.watch, *settings.outputs, *checkpoints]))
 
 
 def about_network(settings: Settings, *, network: bool) -> str | None:

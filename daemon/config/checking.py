@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from daemon.config.settings import Settings
+from daemon.config.settings import RULES_KEY, Settings
 from daemon.files.marker import marked_folder
 from models.errors import UserError
 from models.text.language import tr
@@ -21,6 +21,7 @@ def check_together(settings: Settings) -> None:
                 raise UserError(
                     tr("quiet_after_close_seconds: {inbox} is not an inbox: name one of watch", inbox=inbox)
                 )
+    check_outputs_of_classes(settings)
     for inbox in settings.watch:
         if _is_no_folder(inbox):
             raise UserError(tr("watch: {inbox} is not a folder: give one", inbox=inbox))
@@ -54,6 +55,48 @@ def check_output(settings: Settings) -> None:
                 folder=folder,
             )
         )
+
+
+def check_outputs_of_classes(settings: Settings) -> None:
+    """Refuse the output of a class that is an inbox or a file, or lies where images of other classes go.
+
+    Raises `UserError`.
+    """
+    for name, rule in settings.rules.items():
+        output = rule.output
+        if output is None or output == settings.output:
+            continue
+        values = {"place": f'{RULES_KEY}."{name}".output', "output": output}
+        if _is_no_folder(output):
+            raise UserError(tr("{place}: {output} is not a folder: give one", **values))
+        if (folder := marked_folder(output)) is not None:
+            raise UserError(
+                tr(
+                    "{place}: {output} lies inside the class folder {folder}: give a folder outside it",
+                    folder=folder,
+                    **values,
+                )
+            )
+        for other in settings.outputs:
+            if other in output.parents or output in other.parents:
+                raise UserError(
+                    tr(
+                        "{place}: of {output} and the output {other} one lies inside the other: give folders apart "
+                        "from each other",
+                        other=other,
+                        **values,
+                    )
+                )
+        for inbox in settings.watch:
+            if inbox == output or output in inbox.parents:
+                raise UserError(
+                    tr(
+                        "{place}: the inbox {inbox} is, or lies in, {output}, so what is filed would come in again: "
+                        "give another folder",
+                        inbox=inbox,
+                        **values,
+                    )
+                )
 
 
 def _is_no_folder(path: Path) -> bool:

@@ -132,6 +132,16 @@ class ClassRules:
         return list(dict.fromkeys([*([self.usual.on_filed] if self.usual.on_filed else []), *own]))
 
     @property
+    def moves(self) -> bool:
+        """Whether images of any class are taken out of the inbox."""
+        return "move" in (self.usual.action, *(rule.action for rule in self._rules.values()))
+
+    @property
+    def links(self) -> bool:
+        """Whether images of any class are linked."""
+        return "link" in (self.usual.action, *(rule.action for rule in self._rules.values()))
+
+    @property
     def keeps_originals(self) -> bool:
         """Whether any images stay in the inbox after they were filed."""
         actions = {self.usual.action, *(rule.action for rule in self._rules.values())}
@@ -146,9 +156,9 @@ class ClassRules:
         """Return these rules for images that are in an output already, or that a person has decided on: they move."""
         return self._with(action="move")
 
-    def copying_into(self, output: Path) -> ClassRules:
-        """Return these rules for copies that all go into one output."""
-        return self._with(action="copy", output=output)
+    def all_into(self, output: Path, action: ClassAction) -> ClassRules:
+        """Return these rules for images that all go into one output, in one way."""
+        return self._with(action=action, output=output)
 
     def _with(self, **same: Any) -> ClassRules:
         rules = {name: rule.model_copy(update=dict.fromkeys(same)) for name, rule in self._rules.items()}

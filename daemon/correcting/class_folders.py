@@ -86,6 +86,10 @@ class ClassFolders:
         """Return the class that a folder has, or had, the name of, or that it lies in the folder of."""
         return self._meant(self.folder_of(folder))
 
+    def class_named(self, folder: str) -> str:
+        """Return the class of a folder by its name alone, as in another output."""
+        return class_folder_of(normalize("NFC", folder), self._inner.__contains__)
+
     def marked(self, folder: str) -> int | None:
         """Return when the marker of a folder was written, which says that programs file into it; None without one."""
         try:

@@ -20,6 +20,7 @@ from loguru import logger
 from daemon.correcting.class_folders import ClassFolders
 from daemon.correcting.survey import Origin, Sighting
 from daemon.files.candidates import is_candidate
+from daemon.files.outputs import output_of
 from daemon.files.renaming import FileAt, close
 from daemon.files.roots import OpenFolders, Roots
 from daemon.files.source import OPEN_FLAGS, Identity
@@ -83,17 +84,22 @@ class Examiner:
         found: Callable[[Found], None],
         *,
         max_bytes: int,
+        beside: Sequence[Path] = (),
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        """``max_bytes``: larger files are not read, since none of them is filed as an image of a class."""
+        """``max_bytes``: larger files are not read, since none of them is filed as an image of a class.
+
+        ``beside``: the other outputs, which an image may have been filed into.
+        """
         self.max_bytes = max_bytes
         self._output = output
         self._meanings = meanings
         self._journal = journal
         self._found = found
         self._clock, self._wall = clock, wall
-        self._roots = Roots([output])
+        self._beside = beside
+        self._roots = Roots([output, *beside])
         self._waiting: dict[tuple[str, str], _Waiting] = {}
 
     @property
@@ -273,9 +279,12 @@ class Examiner:
         return newest is not None and can_be_taken_back(newest, label)
 
     def _class_of(self, folder: Path | None) -> str | None:
-        if folder is None or not folder.is_relative_to(self._output) or folder == self._output:
+        if folder is None:
             return None
-        return self._meanings.class_of(str(folder.relative_to(self._output)))
+        if self._output in folder.parents:
+            return self._meanings.class_of(str(folder.relative_to(self._output)))
+        output = output_of(folder, self._beside)  # in which nobody is known to have renamed a folder
+        return None if output is None else self._meanings.class_named(str(folder.relative_to(output)))
 
     def _path(self, sighting: Sighting) -> Path:
         return self._output / sighting.folder / sighting.name

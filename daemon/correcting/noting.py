@@ -12,6 +12,7 @@ from loguru import logger
 
 from daemon.correcting.examination import OURS, Found, can_be_taken_back
 from daemon.correcting.survey import Origin
+from daemon.files.outputs import place_in
 from daemon.journal.journal import Journal
 from daemon.journal.labels import How, Label, WantedLabels
 from models.text.language import tr, trn
@@ -30,7 +31,7 @@ class Noted:
 
 
 class LabelWriter:
-    """Writes labels of one output."""
+    """Writes labels of one output; paths are said below ``output``, the main one."""
 
     def __init__(self, output: Path, journal: Journal, clock: Callable[[], float] = time.monotonic) -> None:
         self._journal = journal
@@ -152,14 +153,14 @@ class _Report:
             self._more.clear()
 
     def _sentence(self, found: Found) -> str:
-        name = shown(str(found.path.relative_to(self._output)))
+        name = shown(place_in(found.path, [self._output]))
         if found.how is None:
             return tr("{name} was moved back to where it was filed: its correction is taken back", name=name)
         if found.how is How.PLACED:
             return tr("{name} was put there by hand: noted as an example", name=name)
         place = found.filing.destination if found.filing is not None else None
         assert place is not None
-        filed = shown(str(place.relative_to(self._output) if place.is_relative_to(self._output) else place))
+        filed = shown(place_in(place, [self._output]))
         if found.label is None:
             return tr("{filed} was moved to {name}: noted as none of the classes", filed=filed, name=name)
         return tr("{filed} was moved to {name}: noted as a correction", filed=filed, name=name)

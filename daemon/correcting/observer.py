@@ -7,7 +7,6 @@ import os
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 from loguru import logger
@@ -15,18 +14,18 @@ from loguru import logger
 from daemon.correcting.allowance import Allowance
 from daemon.correcting.arrivals import Arrivals, Arrived
 from daemon.correcting.class_folders import ClassFolders
-from daemon.correcting.examination import OURS, Examiner, Found
+from daemon.correcting.examination import Examiner, Found
 from daemon.correcting.known_files import REMEMBERED, KnownFiles
 from daemon.correcting.noting import say_renamed
 from daemon.correcting.own_filings import OwnFilings
+from daemon.correcting.returned import returned_images
 from daemon.correcting.survey import Origin, Sighting, Survey, way_to
 from daemon.files.class_mounts import ClassMounts
 from daemon.files.inotify import FolderIdentity, identify
 from daemon.files.mounts import remote_kind
 from daemon.files.output_mark import OutputMark
-from daemon.journal.labels import Label, WantedLabels
+from daemon.files.output_marks import memory_of
 from daemon.journal.reader import JournalReader
-from daemon.journal.records import Filing
 from models.text.language import tr
 from models.text.printable import shown
 
@@ -47,10 +46,6 @@ _SAVE = 3600.0
 _AGAIN = 5.0
 #: Files that are examined together.
 _TOGETHER = 1_000
-#: Labels that are looked at together.
-_LABELS_TOGETHER = 100
-#: Seconds that the times of labels and of what was saved may lie apart.
-_OVERLAP = 60.0
 
 
 class Observer:
@@ -67,17 +62,22 @@ class Observer:
         quarantine: str,
         max_bytes: int,
         poll: bool,
+        main: Path | None = None,
+        beside: Sequence[Path] = (),
         classes: Iterable[str] = (),
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         allowance: Allowance | None = None,
     ) -> None:
-        """``classes``: those of the model in use."""
+        """``classes``: those of the model in use. ``main``: the main output, where this is that of classes.
+
+        ``beside``: the other outputs of the daemon.
+        """
         self._output = output
         self._own = own
         self._clock = clock
-        self._mark = OutputMark(output, journal.parent)
-        self._memory = journal.parent
+        self._memory = memory_of(output, main or output, journal.parent)
+        self._mark = OutputMark(output, self._memory)
         self._class_mounts = ClassMounts(self._memory)
         self._journal = JournalReader(journal)
         self._known = KnownFiles(self._memory / REMEMBERED)
@@ -86,7 +86,14 @@ class Observer:
         self._undecided: set[tuple[str, int]] = set()
         self._tell = found
         self._examiner = Examiner(
-            output, self._meanings, self._journal, self._found, max_bytes=max_bytes, clock=clock, wall=wall
+            output,
+            self._meanings,
+            self._journal,
+            self._found,
+            max_bytes=max_bytes,
+            beside=beside,
+            clock=clock,
+            wall=wall,
         )
         self._survey = Survey(
             output,
@@ -335,7 +342,7 @@ class Observer:
 
     def _whole_walk(self) -> Iterator[list[Sighting]]:
         if not self._walked:
-            yield from self._returned()
+            yield from returned_images(self._journal, self._output, self._known.saved_at)
         yield from self._survey.steps()
         self._walked = True
         now = self._clock()
@@ -361,29 +368,6 @@ class Observer:
                 ]
             self._sightings.extend(sightings)
             self._examine()
-
-    def _returned(self) -> Iterator[list[Sighting]]:
-        """Yield images that may have returned to where they were filed since a label said otherwise.
-
-        For labels from after what is known was saved: by that, they have never been anywhere else.
-        """
-        since = datetime.fromtimestamp(max(0.0, self._known.saved_at - _OVERLAP), UTC)
-        labels = self._journal.labels(WantedLabels(how=OURS, since=since))
-        while some := list(itertools.islice(labels, _LABELS_TOGETHER)):
-            yield [sighting for label, row in self._with_filings(some) if (sighting := self._returned_to(label, row))]
-
-    def _with_filings(self, labels: Sequence[Label]) -> Iterator[tuple[Label, Filing]]:
-        """Yield labels with the newest filings of images that have their inode numbers, where there are any."""
-        rows = self._journal.filed_with_inode({label.identity.ino for label in labels})
-        newest = {row.filed_ino: row for row in reversed(rows) if row.image_id is None}
-        return ((label, newest[label.identity.ino]) for label in labels if label.identity.ino in newest)
-
-    def _returned_to(self, label: Label, row: Filing) -> Sighting | None:
-        place = row.destination
-        if place is None or place == label.path or not place.is_relative_to(self._output):
-            return None
-        folder, _, name = str(place.relative_to(self._output)).rpartition("/")
-        return Sighting(folder, name, label.identity.ino, Origin.FOUND)
 
     def _found(self, found: Found) -> None:
         self._undecided.add(found.sighting.key)

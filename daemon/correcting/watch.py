@@ -12,8 +12,8 @@ import sqlite3
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from loguru import logger
@@ -23,6 +23,7 @@ from daemon.correcting.examination import Found
 from daemon.correcting.noting import LabelWriter
 from daemon.correcting.observer import Observer
 from daemon.correcting.own_filings import OwnFilings
+from daemon.files.outputs import output_of
 from daemon.journal.journal import Journal, JournalBusy
 from daemon.journal.labels import How
 from models.errors import UserError
@@ -53,7 +54,7 @@ class CorrectionWatch:
         observe: Callable[[OwnFilings, Callable[[Found], None]], Observer],
         wake: Callable[[], None] = lambda: None,
     ) -> None:
-        """``observe`` makes the observer of the output."""
+        """``output``: the main one, below which paths are said. ``observe`` makes the observer of the one watched."""
         self._own = OwnFilings()
         self._journal = journal
         self._writer = LabelWriter(output, journal)
@@ -164,14 +165,63 @@ class CorrectionWatch:
                 self._observer.heard()
 
 
+class CorrectionWatches:
+    """The watches of several outputs, as one; see `CorrectionWatch`."""
+
+    def __init__(self, watches: Mapping[Path, CorrectionWatch]) -> None:
+        """``watches`` are by their outputs."""
+        self._watches = watches
+        self._entered = ExitStack()
+
+    def __enter__(self) -> CorrectionWatches:
+        for watch in self._watches.values():
+            self._entered.enter_context(watch)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._entered.close()
+
+    def filed(self, path: Path) -> None:
+        """Note that the daemon itself filed an image there."""
+        output = output_of(path, self._watches)
+        if output is not None:
+            self._watches[output].filed(path)
+
+    def use(self, classes: Sequence[str]) -> None:
+        """Go by the classes of another model."""
+        for watch in self._watches.values():
+            watch.use(classes)
+
+    def adopt(self, settings: Settings) -> None:
+        """Take over what may have changed in the settings."""
+        for watch in self._watches.values():
+            watch.adopt(settings)
+
+    def turn(self) -> Counter[How]:
+        """Write labels for what was found, if anything, and return how many of which kind."""
+        return sum((watch.turn() for watch in self._watches.values()), Counter[How]())
+
+    def finish(self, seconds: float = _PATIENCE) -> Counter[How]:
+        """Go on for so long with each, or until all folders were read and what was found is noted."""
+        return sum((watch.finish(seconds) for watch in self._watches.values()), Counter[How]())
+
+
 def watch_corrections(
     settings: Settings, journal: Journal, path: Path, classes: Sequence[str], wake: Callable[[], None]
-) -> CorrectionWatch:
+) -> CorrectionWatches:
     """Make the watch for a daemon, whose journal lies at ``path`` and whose model has the ``classes``."""
+    outputs = settings.outputs
+    return CorrectionWatches(
+        {output: _watch_output(output, settings, journal, path, classes, wake) for output in outputs}
+    )
 
+
+def _watch_output(
+    output: Path, settings: Settings, journal: Journal, path: Path, classes: Sequence[str], wake: Callable[[], None]
+) -> CorrectionWatch:
     def observe(own: OwnFilings, found: Callable[[Found], None]) -> Observer:
         return Observer(
-            settings.output,
+            output,
             path,
             own,
             found,
@@ -179,6 +229,8 @@ def watch_corrections(
             quarantine=settings.quarantine_dir,
             max_bytes=settings.max_file_mb << 20,
             poll=settings.poll,
+            main=settings.output,
+            beside=[other for other in settings.outputs if other != output],
             classes=classes,
         )
 

@@ -31,7 +31,8 @@ class OutputMarks:
     """The marks of several outputs, the main one first, as one daemon sees them; ``memory`` as in `OutputMark`."""
 
     def __init__(self, outputs: Sequence[Path], memory: Path) -> None:
-        self._main = OutputMark(outputs[0], memory)
+        self.main = outputs[0]
+        self._main = OutputMark(self.main, memory)
         self._memories = {output: memory_of(output, outputs[0], memory) for output in outputs}
         self._others = {output: OutputMark(output, self._memories[output]) for output in outputs[1:]}
         self._refused: dict[Path, str] = {}  # those that another daemon files into, or that cannot be locked
@@ -40,9 +41,18 @@ class OutputMarks:
         """Say what to do if the main output is not there; None if it is."""
         return self._main.why_away()
 
+    def all_away(self) -> dict[Path, str]:
+        """Map the outputs that cannot be filed into now to what to do about it, the main one, too."""
+        main = self._main.why_away()
+        return self.away() if main is None else {self.main: main} | self.away()
+
+    def others(self) -> dict[Path, str | None]:
+        """Map the other outputs to why they cannot be filed into now; None: they can."""
+        return {output: self._why_not(output) for output in self._others}
+
     def away(self) -> dict[Path, str]:
         """Map the other outputs that cannot be filed into now to what to do about it."""
-        return {output: why for output in self._others if (why := self._why_not(output)) is not None}
+        return {output: why for output, why in self.others().items() if why is not None}
 
     def why_closed(self, path: str) -> str | None:
         """Say why nothing may be opened at a path now: it lies in another output, which is away. Else None."""

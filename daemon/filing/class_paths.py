@@ -8,11 +8,12 @@ person's own, and those of a layout.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from unicodedata import normalize
 
+from daemon.files.outputs import output_of
 from models.deciding.class_tree import ClassTree
 
 
@@ -27,9 +28,10 @@ def class_folder_of(folder: str, is_inner: Callable[[str], bool]) -> str:
     return folder if end < 0 else folder[:end]
 
 
-def is_in_folder_of(label: str, folder: Path, output: Path) -> bool:
+def is_in_folder_of(label: str, folder: Path, outputs: Sequence[Path]) -> bool:
     """Whether a folder is that of a class, or lies in it: of an unsure image it is not."""
-    if not folder.is_relative_to(output):
+    output = output_of(folder, outputs)
+    if output is None:
         return False
     place = normalize("NFC", str(folder.relative_to(output)))
     return place == label or is_inside(place, label)
@@ -41,11 +43,16 @@ def is_inside(folder: str, outer: str) -> bool:
 
 
 class ClassPaths:
-    """Classes of one output by where images lie, for a model whose classes are asked for when they are needed."""
+    """Classes of a daemon's outputs by where images lie, for a model whose classes are asked for when needed."""
 
-    def __init__(self, output: Path, classes: Callable[[], Iterable[str]] = tuple) -> None:
-        """``classes``: those of the model in use; none of them where no model is known."""
-        self.output = output
+    def __init__(
+        self, output: Path, classes: Callable[[], Iterable[str]] = tuple, *, others: Sequence[Path] = ()
+    ) -> None:
+        """``classes``: those of the model in use; none of them where no model is known.
+
+        ``others``: the outputs of classes that have their own.
+        """
+        self.outputs = [output, *others]
         self._classes = classes
 
     @cached_property
@@ -69,11 +76,10 @@ class ClassPaths:
         return class_folder_of(folder, lambda beginning: normalize("NFC", beginning) in self.inner)
 
     def of_folder(self, folder: Path) -> str | None:
-        """Name the class of a folder; None for one that is not below the output."""
-        if folder == self.output or not folder.is_relative_to(self.output):
-            return None
-        return self.class_of(str(folder.relative_to(self.output)))
+        """Name the class of a folder; None for one that is not below an output."""
+        output = output_of(folder, self.outputs)
+        return None if output is None else self.class_of(str(folder.relative_to(output)))
 
     def of_image(self, path: Path) -> str | None:
-        """Name the class of the folder that a file lies in; None where it does not lie in a folder of the output."""
+        """Name the class of the folder that a file lies in; None where it does not lie in a folder of an output."""
         return self.of_folder(path.parent)

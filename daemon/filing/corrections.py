@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,15 +24,24 @@ NAMES_A_STEP = 5_000
 
 
 class Corrections:
-    """Finds filed images elsewhere under the output. The folders are read once: by `read`, or when an image is missing.
+    """Finds filed images elsewhere in the outputs. The folders are read once: by `read`, or when an image is missing.
 
     The inode number says which files to ask `identity` about; 12 bytes are kept of each file, that and its folder's
     number.
     """
 
-    def __init__(self, output: Path, *, most: int = _MOST_FILES, clock: Callable[[], float] = time.monotonic) -> None:
-        self._output, self._most, self._clock = output, most, clock
-        self._roots = Roots([output])
+    def __init__(
+        self,
+        output: Path,
+        *,
+        others: Sequence[Path] = (),
+        most: int = _MOST_FILES,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``others``: the outputs of classes that have their own."""
+        self._most, self._clock = most, clock
+        self._outputs = [str(output), *map(str, others)]
+        self._roots = Roots([output, *others])
         self._folders: list[str] = []
         self._inodes: np.ndarray | None = None  # sorted
         self._folder_numbers: np.ndarray | None = None  # in the same order
@@ -107,7 +116,7 @@ class Corrections:
 
         inodes, folder_numbers = array("Q"), array("I")
         count, left, began = 0, _SECONDS, self._clock()
-        pending = [str(self._output)]
+        pending = self._outputs[::-1]
         while pending:
             folder = pending.pop()
             try:
@@ -124,7 +133,7 @@ class Corrections:
                             break
                         if entry.is_dir(follow_symlinks=False):
                             pending += [] if is_leftover(entry.name) else [entry.path]  # thrown away, not corrected
-                        elif entry.is_file(follow_symlinks=False) and folder != str(self._output):
+                        elif entry.is_file(follow_symlinks=False) and folder not in self._outputs:
                             inodes.append(entry.inode())
                             folder_numbers.append(len(self._folders))
             except OSError:

@@ -55,10 +55,12 @@ class LateSidecars:
         *,
         recursive: bool,
         held: HeldImages | None = None,
+        others: Sequence[Path] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """``others``: the outputs of classes that have their own."""
         self._inboxes = inboxes
-        self._output = output
+        self._output, self._others = output, others
         self._journal = journal
         self._recursive = recursive
         self._held = held
@@ -101,7 +103,7 @@ class LateSidecars:
         missing = {path: filings for path, filings in self._missing.items() if path not in self._searched}
         if not missing:
             return
-        corrections = Corrections(self._output)
+        corrections = Corrections(self._output, others=self._others)
         yield from corrections.read()
         for sidecar, filings in missing.items():
             self._searched[sidecar] = now
@@ -111,7 +113,7 @@ class LateSidecars:
             yield
 
     def _is_filed_into(self, folder: str) -> bool:
-        return folder == str(self._output) or is_marked(folder)
+        return folder in map(str, (self._output, *self._others)) or is_marked(folder)
 
     def _join(self, sidecar: Path) -> None:
         with _trying(sidecar):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from daemon.files.outputs import output_of
 from daemon.filing.class_paths import ClassPaths, is_inside
 from daemon.filing.corrections import Corrections
 from daemon.filing.identity import seems_filed, took_over_from
@@ -34,7 +35,8 @@ class Whereabouts:
 
     def __init__(self, class_paths: ClassPaths, journal: Path) -> None:
         self._class_paths, self._journal = class_paths, journal
-        self._corrections = Corrections(class_paths.output)
+        main, *others = class_paths.outputs
+        self._corrections = Corrections(main, others=others)
 
     def locate(self, filing: Filing) -> Location:
         """Find where an image lies now, in whatever state its filing is."""
@@ -74,13 +76,13 @@ def _is_of(label: str | None, wanted: str) -> bool:
     return label is not None and (label == wanted or is_inside(label, wanted))
 
 
-def origin_of(filing: Filing, output: Path, history: Callable[[Wanted], Iterable[Filing]]) -> Path:
-    """Return where an image lay before it was filed first, by the filings that moved it on within the output.
+def origin_of(filing: Filing, outputs: Sequence[Path], history: Callable[[Wanted], Iterable[Filing]]) -> Path:
+    """Return where an image lay before it was filed first, by the filings that moved it on within the outputs.
 
     ``history`` reads the wanted filings, newest first. Raises what it raises.
     """
     for _ in range(_MOST_MOVES):
-        if not filing.source.is_relative_to(output):
+        if output_of(filing.source, outputs) is None:
             break
         wanted = Wanted(name=str(filing.source), states=(State.DONE,), before_id=filing.id)
         earlier = next((row for row in history(wanted) if took_over_from(row, filing)), None)

@@ -83,14 +83,14 @@ def filed_file(labels: Path) -> Path:
     return labels.with_name(f"{labels.stem}-filed{labels.suffix}")
 
 
-def write_filed(journal: Path, file: Path, output: Path) -> None:
-    """Write the images that were filed last into class folders of an output and still lie there, for `trainer learn`.
+def write_filed(journal: Path, file: Path, outputs: Sequence[Path]) -> None:
+    """Write the images that were filed last into class folders of the outputs and still lie there, for `trainer learn`.
 
     Raises `UserError`, OSError and sqlite3.Error.
     """
     with atomic_file(file, durable=False, mode=None) as opened:
         for filing in read_history(journal, limit=_LATEST_FILED) if journal.exists() else ():
-            if _is_left(filing, output):
+            if _is_left(filing, outputs):
                 given = {
                     "path": str(filing.destination),
                     "label": filing.label,
@@ -100,13 +100,13 @@ def write_filed(journal: Path, file: Path, output: Path) -> None:
                 opened.write(f"{json_text(given)}\n".encode())
 
 
-def _is_left(filing: Filing, output: Path) -> bool:
+def _is_left(filing: Filing, outputs: Sequence[Path]) -> bool:
     """Whether an image lies in the folder of the class that it was filed as."""
     path = filing.destination
     if filing.state is not State.DONE or path is None or filing.label is None:
         return False
     with suppress(OSError):
-        return is_in_folder_of(filing.label, path.parent, output) and path.lstat().st_ino == filing.filed_ino
+        return is_in_folder_of(filing.label, path.parent, outputs) and path.lstat().st_ino == filing.filed_ino
     return False
 
 

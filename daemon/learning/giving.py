@@ -74,11 +74,11 @@ def give_lesson(
     `LessonRecord`.
     """
     began, clock = time.time(), time.monotonic()
-    folders = [*settings.watch, settings.output]
+    folders = [*settings.watch, *settings.outputs]
     answer: LessonAnswer | None
     try:
         write_labels(journal, file, folders, settings.checkpoint)
-        write_filed(journal, filed_file(file), settings.output)
+        write_filed(journal, filed_file(file), settings.outputs)
         if is_promise_wanted(settings.checkpoint):
             write_audited(journal, audited_file(file), folders, settings.output / settings.others_dir)
         answer = prepare(LessonOptions.from_settings(settings, given_up), file).run(on_line)

@@ -123,6 +123,7 @@ class Health(_Record):
     stopped: bool
     output: str
     output_away: str | None = None  # why nothing can be filed into it
+    other_outputs: dict[str, str | None] = {}  # those of classes that have their own, and why they are away, if so
     inboxes: list[InboxHealth]
     waiting: int
     about: bool = False  # whether ``waiting`` is an estimate
@@ -162,6 +163,7 @@ class Tally:
         learning: Callable[[], LearningHealth] | None = None,
         audit: Callable[[], AuditHealth | None] = lambda: None,
         alarms: Callable[[], AlarmsHealth] = AlarmsHealth,
+        other_outputs: Callable[[], Mapping[Path, str | None]] = dict,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
@@ -170,6 +172,7 @@ class Tally:
         self._learning = learning
         self._audit = audit
         self._alarms = alarms
+        self._other_outputs = other_outputs
         self._clock = clock
         self._wall = wall
         self._started = wall()
@@ -245,6 +248,7 @@ class Tally:
             stopped=stopped,
             output=shown(str(self._output)),
             output_away=self.output_away,
+            other_outputs={shown(str(output)): why for output, why in self._other_outputs().items()},
             inboxes=[
                 InboxHealth(
                     path=shown(str(inbox.path)),

@@ -184,6 +184,7 @@ def sentence(health: Health) -> str:
     parts = [tr("missing: {inboxes}", inboxes=", ".join(missing))] if missing else []
     if health.output_away:
         parts.append(tr("not there: {output}", output=health.output))
+    parts += [tr("not there: {output}", output=output) for output, why in health.other_outputs.items() if why]
     if (stall := health.stall) is not None:
         parts.append(tr("no answer from {inbox}", inbox=stall.inbox) if stall.inbox else tr("no progress"))
     waiting = health.waiting + health.in_flight

@@ -6,6 +6,7 @@ import os
 import unicodedata
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 from daemon.config import Settings
@@ -26,7 +27,7 @@ class ClassFolder(NamedTuple):
 
 def class_paths(settings: Settings) -> ClassPaths:
     """Tell the classes of an output apart by where images lie, for the published checkpoint."""
-    return ClassPaths(settings.output, partial(learnt_classes, settings))
+    return ClassPaths(settings.output, partial(learnt_classes, settings), others=settings.outputs[1:])
 
 
 class CurrentClassPaths:
@@ -115,20 +116,23 @@ def _new_folder(name: str, paths: ClassPaths, known: dict[str, str]) -> ClassFol
 
 
 def class_folders(settings: Settings, paths: ClassPaths | None = None) -> dict[str, str]:
-    """Map the classes that have a folder below the output to the paths of their folders there, however composed.
+    """Map the classes that have a folder below an output to the paths of their folders there, however composed.
 
     Inner folders are among them: an image may be known to be of one of the classes in it.
     """
     reserved = {name.casefold() for name in settings.other_folders}
     return {
         unicodedata.normalize("NFC", folder): folder
-        for folder in folders_of_images(settings, paths)
+        for output in settings.outputs[::-1]  # of two spellings, that in the main one counts
+        for folder in folders_of_images(settings, paths, output=output)
         if unicodedata.normalize("NFC", folder).partition("/")[0].casefold() not in reserved
     }
 
 
-def folders_of_images(settings: Settings, paths: ClassPaths | None = None) -> Iterator[str]:
-    """Yield the paths of all class folders below the output, and of those for other images.
+def folders_of_images(
+    settings: Settings, paths: ClassPaths | None = None, *, output: Path | None = None
+) -> Iterator[str]:
+    """Yield the paths of all class folders below an output, and of those for other images; None: the main one.
 
     Hidden folders and those of other programs are not among them.
     """
@@ -136,7 +140,7 @@ def folders_of_images(settings: Settings, paths: ClassPaths | None = None) -> It
     pending = [""]
     while pending:
         outer = pending.pop()
-        for name in _folders_in(f"{settings.output}/{outer}"):
+        for name in _folders_in(f"{output or settings.output}/{outer}"):
             folder = f"{outer}/{name}" if outer else name
             yield folder
             if unicodedata.normalize("NFC", folder) in paths.inner:

@@ -79,6 +79,11 @@ class Desk:
         return self.settings.output
 
     @property
+    def outputs(self) -> list[Path]:
+        """Return the folders of class folders: that one, and those of classes that have their own."""
+        return self.settings.outputs
+
+    @property
     def step(self) -> int:
         """Return how many images an operation deals with at a time."""
         return STEP_BESIDE_A_DAEMON if self.is_running else STEP

@@ -70,7 +70,7 @@ def list_labels(desk: Desk, params: LabelsParams) -> Operation:
             now = find_labelled(label, desk.roots, desk.journal.filed_with_inode)
             identity = {"inode": label.identity.ino, "size": label.identity.size, "mtime_ns": label.identity.mtime_ns}
             yield _item(label, name(now or label.path)) | {"now": None if now is None else str(now)} | identity
-    folders = [desk.output, *desk.settings.watch]
+    folders = [desk.output, *desk.settings.watch, *desk.outputs[1:]]
     return {"count": count, "others": desk.settings.others_dir, "folders": [str(folder) for folder in folders]}
 
 

@@ -36,6 +36,7 @@ def make_filer(desk: Desk, *, dry_run: bool = False, run: str | None = None) -> 
         sidecars=settled_sidecars(),
         layout=FolderLayout(desk.settings.layout, desk.settings.watch),
         tags_too=desk.settings.metadata == "xmp",
+        rules=desk.settings.class_rules.moving(),
         run=run or new_run(),
     )
 

@@ -10,13 +10,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from daemon.files.copying import sha256_of
 from daemon.files.names import spellings
+from daemon.files.outputs import output_of, place_in
 from daemon.files.renaming import FileAt
 from daemon.files.roots import OpenFolders
 from daemon.files.source import Identity
 from daemon.filing.identity import content_version, is_filed_image, is_in_filed_state
 from daemon.journal.history import Wanted
 from daemon.journal.records import Filing, State
-from daemon.operations.classes import folders_of_images
+from daemon.operations.classes import class_paths, folders_of_images
 from daemon.operations.desk import Desk
 from daemon.operations.selection import GivenName
 from models.files.image_names import is_image_name
@@ -65,7 +66,7 @@ def spelling(desk: Desk, *, as_json: bool) -> Callable[[Path], str]:
     def spell(path: Path) -> str:
         if as_json:
             return str(path)
-        return quoted(str(path.relative_to(desk.output) if path.is_relative_to(desk.output) else path))
+        return quoted(place_in(path, desk.outputs))
 
     return spell
 
@@ -109,11 +110,12 @@ def find_filed(desk: Desk, shown: FiledImage) -> NamedImage:
 def read_image(desk: Desk, path: Path) -> NamedImage:
     """Look at an image: its filing and its content. Raises `NoImage`, OSError, JournalBusy.
 
-    Outside the output, only those that are tagged count.
+    Outside the outputs, only those that are tagged count.
     """
-    is_inside = _is_inside(path, desk.output)
+    is_inside = _is_inside(path, desk)
     name = spelling(desk, as_json=False)(path)
-    if is_inside and path.relative_to(desk.output).parts[0].casefold() == desk.settings.quarantine_dir.casefold():
+    quarantine = desk.settings.quarantine_dir.casefold()
+    if path.is_relative_to(desk.output) and path.relative_to(desk.output).parts[0].casefold() == quarantine:
         raise NoImage(tr("'{name}' could not be read: bring it back with python -m daemon retry", name=name))
     if not is_image_name(path.name):
         raise NoImage(tr("'{name}' is no image: name the image, and its sidecars go with it", name=name))
@@ -140,13 +142,20 @@ def _candidates(desk: Desk, given: GivenName) -> list[Path]:
 
     A name without a folder is looked for in each class folder, too: a person may have put the image there.
     """
-    for path in (Path(given.path), *_spelled(desk.output, given.name.removeprefix("./"))):
+    name = given.name.removeprefix("./")
+    for path in (Path(given.path), *(path for output in desk.outputs for path in _spelled(output, name))):
         if _may_be_named(desk, path) and _is_file(desk, path):
             return [path]
     found = [path for path in _by_journal(desk, given) if _may_be_named(desk, path)]
     if "/" not in given.name:
         quarantine = desk.settings.quarantine_dir
-        folders = [desk.output / folder for folder in folders_of_images(desk.settings) if folder != quarantine]
+        paths = class_paths(desk.settings)
+        folders = [
+            output / folder
+            for output in desk.outputs
+            for folder in folders_of_images(desk.settings, paths, output=output)
+            if folder != quarantine or output != desk.output
+        ]
         found += [path for folder in folders for path in _spelled(folder, given.name)]
     return [path for path in dict.fromkeys(found) if _is_file(desk, path)]
 
@@ -165,19 +174,16 @@ def _spelled(folder: Path, name: str) -> list[Path]:
 
 
 def _may_be_named(desk: Desk, path: Path) -> bool:
-    """Whether an image lies in a folder below the output, or was tagged where it is. Raises JournalBusy."""
-    if _is_inside(path, desk.output):
+    """Whether an image lies in a folder below an output, or was tagged where it is. Raises JournalBusy."""
+    if _is_inside(path, desk):
         return True
     rows = desk.journal.history(Wanted(name=str(path), states=[State.DONE]), _MOST_ROWS)
     return any(row.action == "tag" and row.source == path for row in rows)
 
 
-def _is_inside(path: Path, output: Path) -> bool:
-    """Whether a path is one of a file in a folder below the output."""
-    if not path.is_relative_to(output):
-        return False
-    parts = path.relative_to(output).parts
-    return len(parts) > 1 and ".." not in parts
+def _is_inside(path: Path, desk: Desk) -> bool:
+    """Whether a path is one of a file in a folder below an output."""
+    return ".." not in path.parts and output_of(path.parent, desk.outputs) is not None
 
 
 def _is_file(desk: Desk, path: Path) -> bool:

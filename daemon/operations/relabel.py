@@ -11,6 +11,7 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
+from daemon.files.outputs import output_of
 from daemon.files.roots import OpenFolders
 from daemon.files.source import Source
 from daemon.filing.class_paths import ClassPaths
@@ -103,6 +104,8 @@ class _Relabelling:
     def __post_init__(self) -> None:
         self._filer = make_filer(self.desk, dry_run=self.params.dry_run, run=self.params.run)
         self._name = spelling(self.desk, as_json=self.params.as_json)
+        label, settings = self.target.label, self.desk.settings
+        self._output = settings.output if label is None else settings.class_rules.rule_for(label).output
 
     def result(self) -> dict[str, object]:
         """Return the counts, and the run by which all that moved can be undone."""
@@ -137,8 +140,10 @@ class _Relabelling:
     def _lies_there(self, image: NamedImage) -> bool:
         if image.is_tagged:
             return self._tag(image) == self.target.label
-        folder = str(image.path.parent.relative_to(self.desk.output))
-        return self.paths.folder_of(folder) == self.target.folder
+        output = output_of(image.path.parent, self.desk.outputs)
+        if output is None or output != self._output:
+            return False
+        return self.paths.folder_of(str(image.path.parent.relative_to(output))) == self.target.folder
 
     def _confirm(self, images: dict[_Name, NamedImage]) -> dict[_Name, Item]:
         if images and not self.params.dry_run:
@@ -160,7 +165,7 @@ class _Relabelling:
             settled_sidecars().follow(moved, self.desk.journal)
 
     def _came_just_now(self, filing: Filing, path: Path) -> bool:
-        is_from_class_folder = self.desk.output in filing.source.parent.parents
+        is_from_class_folder = output_of(filing.source.parent, self.desk.outputs) is not None
         return is_from_class_folder and filing.destination == path and datetime.now(UTC) - filing.time < LATEST
 
     def _label(self, image: NamedImage) -> Label:
@@ -190,7 +195,7 @@ class _Relabelling:
             again=image.is_tagged,
             origin=None
             if image.filing is None
-            else origin_of(image.filing, self.desk.output, self.desk.journal.history),
+            else origin_of(image.filing, self.desk.outputs, self.desk.journal.history),
         )
 
     @property

@@ -94,7 +94,7 @@ def _move(desk: Desk, filer: Filer, moves: Sequence[ResortMove], digest: str) ->
                 folder=move.label,
                 fate=Fate.ROLLED_UP if move.is_rolled_up else Fate.SURE,
                 label=move.label,
-                origin=origin_of(filing, desk.output, desk.journal.history),
+                origin=origin_of(filing, desk.outputs, desk.journal.history),
                 confidence=move.confidence,
                 model_digest=digest,
                 action="tag" if filing.action == "tag" else None,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from daemon.files.outputs import output_of
 from daemon.filing.corrections import Corrections
 from daemon.filing.status import Status
 from daemon.filing.undo import Undone, undo
@@ -35,7 +36,7 @@ class Returning:
     _kept_out: set[Path] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self._corrections = Corrections(self.desk.output)
+        self._corrections = Corrections(self.desk.output, others=self.desk.outputs[1:])
         self._taken: set[Path] = set()
         self._name: Callable[[Path], str] = str if self.as_json else _quoted
 
@@ -72,15 +73,18 @@ class Returning:
 
     def _look_again(self, undone: Sequence[Undone]) -> None:
         """Have what is not held filed at once, also where the watcher has dealt with it or has no events."""
-        back = [each.destination or each.filing.source for each in undone if each.status is Status.UNDONE]
-        if back and not self.holds and not self.dry_run:
+        done = [each for each in undone if each.status is Status.UNDONE]
+        # What was left where it is, by a rule or since it cannot be read, is not held.
+        is_free = [each for each in done if not self.holds or each.filing.destination is None]
+        back = [each.destination or each.filing.source for each in is_free]
+        if back and not self.dry_run:
             self.desk.look_again(back)
 
     def _item(self, undone: Undone) -> Item:
         ok = undone.status in DONE
         self.done, self.left = self.done + ok, self.left + (not ok)
         # What resort had moved came from a class folder. An inbox may be the output itself.
-        is_from_class_folder = self.desk.output in undone.filing.source.parent.parents
+        is_from_class_folder = output_of(undone.filing.source.parent, self.desk.outputs) is not None
         self.in_inbox += ok and not is_from_class_folder
         self.held += undone.held
         back = None if undone.destination is None else str(undone.destination)

@@ -33,7 +33,7 @@ def undo(desk: Desk, params: UndoParams) -> Operation:
     returning = Returning(desk, dry_run=params.dry_run, as_json=params.as_json, holds=True)
     with explaining_a_busy_journal():
         desk.recover()
-        wanted = params.wanted(desk.journal.history, states=[State.DONE], as_written=True)
+        wanted = params.wanted(desk.journal.history, states=[State.DONE, State.LEFT], as_written=True)
         for filings in pages(desk.journal, wanted, desk.step, params.last):
             yield from returning.bring_back(filings)
     return returning.result()

@@ -35,8 +35,8 @@ class CheckpointOptions:
     """Settings for finding and opening checkpoints.
 
     ``batch``: how many images to classify beforehand, since the first ones take longer. ``was_named``: somebody named
-    the location, so it must be there. ``reserved``: folder names in ``output`` that no class may have. ``probation``:
-    how many images of a new model are watched.
+    the location, so it must be there. ``reserved``: folder names that no class may have. ``outputs``: those that the
+    daemon files into, the main one first. ``probation``: how many images of a new model are watched.
     """
 
     location: Path
@@ -47,7 +47,7 @@ class CheckpointOptions:
     batch: int = 8
     was_named: bool = False
     reserved: Sequence[str] = ()
-    output: Path = Path()
+    outputs: tuple[Path, ...] = (Path(),)
     probation: int = 0
 
     @classmethod
@@ -61,7 +61,7 @@ class CheckpointOptions:
             device=settings.device,
             batch=settings.batch_size,
             was_named=settings.checkpoint != _USUAL.absolute(),
-            output=settings.output,
+            outputs=tuple(settings.outputs),
             reserved=settings.other_folders,
             probation=settings.probation_images,
         )

@@ -100,17 +100,17 @@ def _log_ways(count: int, chosen: int) -> float:
     return math.lgamma(count + 1) - math.lgamma(chosen + 1) - math.lgamma(count - chosen + 1)
 
 
-def from_journal(journal: Path, digest: str, output: Path) -> list[Observation]:
+def from_journal(journal: Path, digest: str, outputs: Sequence[Path]) -> list[Observation]:
     """Read from the journal the last images that a checkpoint has classified, oldest first.
 
-    ``output``: where they were filed. Nothing where there is no journal, or none that can be read now: a model is
+    ``outputs``: where they were filed. Nothing where there is no journal, or none that can be read now: a model is
     judged by less then, and serves.
     """
     if not journal.exists():
         return []
     rows = read_history(journal, Wanted(model_digest=digest, states=[State.DONE]), MEMORY)
     try:
-        return list(_seen(rows, output))[::-1]
+        return list(_seen(rows, outputs))[::-1]
     except UserError as error:
         logger.warning(
             tr(
@@ -122,7 +122,7 @@ def from_journal(journal: Path, digest: str, output: Path) -> list[Observation]:
         return []
 
 
-def _seen(rows: Iterator[Filing], output: Path) -> Iterator[Observation]:
+def _seen(rows: Iterator[Filing], outputs: Sequence[Path]) -> Iterator[Observation]:
     for row in rows:
         if row.label is not None and row.folder is not None:
-            yield Observation(row.label, not is_in_folder_of(row.label, row.folder, output))
+            yield Observation(row.label, not is_in_folder_of(row.label, row.folder, outputs))

@@ -106,7 +106,7 @@ class Reloader:
         model = self._serving.model
         assert model is not None
         if journal_file is not None and not self._serving.on_probation:
-            self._serving.remember(from_journal(journal_file, model.digest, self._opening.options.output))
+            self._serving.remember(from_journal(journal_file, model.digest, self._opening.options.outputs))
         return model.classifier
 
     def _record_names(self) -> None:
@@ -115,7 +115,7 @@ class Reloader:
         if not self._writes_names:
             return
         try:
-            record_names(options.location, options.output, options.reserved)
+            record_names(options.location, options.outputs[0], options.reserved)
         except OSError as error:
             logger.debug("the trainer is not told the names of other folders: {}", error)
 
@@ -179,7 +179,7 @@ class Reloader:
             self._serving.use_as_good(model)
         else:
             self._serving.use(Model(CheckpointFile(good.path, good.digest, good.key), before))
-            self._serving.remember(from_journal(journal_file, good.digest, self._opening.options.output))
+            self._serving.remember(from_journal(journal_file, good.digest, self._opening.options.outputs))
             self._serving.try_out(model, self._opening.options.probation)
 
     # --- between two batches

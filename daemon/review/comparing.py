@@ -85,7 +85,7 @@ class Comparing:
         return {
             "images": images,
             "wanted": wanted,
-            "output": str(settings.output),
+            "outputs": [str(output) for output in settings.outputs],
             "checkpoint": str(settings.checkpoint),
             "cache_dir": None if settings.cache_dir is None else str(settings.cache_dir),
             "language": in_use(),

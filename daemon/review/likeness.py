@@ -54,7 +54,7 @@ class Question(TypedDict):
 
     images: list[tuple[int, str, str]]
     wanted: str
-    output: str
+    outputs: list[str]
     checkpoint: str
     cache_dir: str | None
     language: str
@@ -77,7 +77,7 @@ def main() -> None:
 
 def _answer(question: Question) -> None:
     settings = Settings(
-        output=Path(question["output"]),
+        output=Path(question["outputs"][0]),
         checkpoint=Path(question["checkpoint"]),
         cache_dir=None if question["cache_dir"] is None else Path(question["cache_dir"]),
         language="ko" if question["language"] == "ko" else "en",
@@ -143,7 +143,7 @@ def _looks(question: Question, classifier: Classifier, kept: KeptFeatures, setti
     limits = Limits(memory=settings.decode_memory_mb << 20, seconds=settings.decode_seconds)
     with closing(DecoderPool(1, limits)) as decoders:
         for start in range(0, len(images), _BATCH):
-            _look_at_batch(images[start : start + _BATCH], classifier, kept, decoders, settings)
+            _look_at_batch(images[start : start + _BATCH], classifier, kept, decoders, settings, question["outputs"])
             if start % _WRITE_EVERY == _WRITE_EVERY - _BATCH:
                 _write(kept, wanted)
             yield max(0, len(images) - start - _BATCH)
@@ -156,6 +156,7 @@ def _look_at_batch(
     kept: KeptFeatures,
     decoders: DecoderPool,
     settings: Settings,
+    outputs: Sequence[str],
 ) -> None:
     tasks = [
         Task(
@@ -163,7 +164,7 @@ def _look_at_batch(
             transforms=classifier.transforms,
             max_bytes=settings.max_file_mb << 20,
             max_pixels=settings.max_megapixels * 1_000_000,
-            root=str(settings.output),
+            root=next((output for output in outputs if path.startswith(f"{output}/")), outputs[0]),
         )
         for _, _, path in images
     ]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from daemon.config import Settings
 from daemon.files.roots import Roots
+from daemon.operations.classes import ClassFolder
 from daemon.operations.desk import Operation, Params
 
 
@@ -34,6 +35,17 @@ class ReviewedOutput:
     def output(self) -> Path:
         """Return the folder of the class folders."""
         return self.settings.output
+
+    @property
+    def outputs(self) -> list[Path]:
+        """Return that folder, and those of classes that have outputs of their own."""
+        return self.settings.outputs
+
+    def folder_of(self, folder: ClassFolder) -> Path:
+        """Return the folder of a class in the output that the rule of the class says."""
+        if folder.label is None:
+            return self.output / folder.folder
+        return self.settings.class_rules.rule_for(folder.label).output / folder.folder
 
     @property
     def others(self) -> Path:

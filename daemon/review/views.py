@@ -126,7 +126,7 @@ class Views:
             folder = class_folder(name, self._place.settings, new=False, paths=self._images.class_paths)
         except UserError as error:
             raise Refusal(404, str(error)) from error
-        path = self._place.output / folder.folder
+        path = self._place.folder_of(folder)
 
         def read(last: int | None, count: int, *, least_sure: bool = order != "newest") -> list[Filing]:
             return self._images.read(
@@ -186,7 +186,7 @@ class Views:
         """List all classes. Raises `Refusal`."""
         paths = self._images.class_paths
         folders = {name: name for name in paths.classes} | class_folders(self._place.settings, paths)
-        counts = _by_class(self._counts.current(), folders, self._place.output)
+        counts = _by_class(self._counts.current(), folders, self._place.outputs)
         return Classes(
             classes=[
                 Class(
@@ -257,13 +257,15 @@ def _says(reason: str) -> str:
     return tr(_REASONS[reason]) if reason in _REASONS else shown(reason)
 
 
-def _by_class(counts: Mapping[tuple[str, Path], int], folders: Mapping[str, str], output: Path) -> Counter[str]:
+def _by_class(
+    counts: Mapping[tuple[str, Path], int], folders: Mapping[str, str], outputs: Sequence[Path]
+) -> Counter[str]:
     """Count the images of each class in its folder, and in those that a layout has in it."""
     found: Counter[str] = Counter()
     for (label, folder), count in counts.items():
         if label in folders:
-            place, outer = str(folder), f"{output}/{folders[label]}"
-            found[label] += count if place == outer or is_inside(place, outer) else 0
+            place, outers = str(folder), [f"{output}/{folders[label]}" for output in outputs]
+            found[label] += count if any(place == outer or is_inside(place, outer) for outer in outers) else 0
     return found
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from daemon import config
-from daemon.commands.doctor import output_findings
 from daemon.commands.history import sentence
+from daemon.commands.rule_probes import output_findings
 from daemon.config import Settings
 from daemon.filing.duplicates import DuplicatePolicy, Duplicates
 from daemon.filing.filer import Filer, FilingResult
@@ -105,4 +105,4 @@ def test_doctor_says_what_becomes_of_them(office: Office) -> None:
 def test_their_sentence_is_the_same_without_the_original(office: Office) -> None:
     office.run("undo", "--file", "dog/first.jpg")
     duplicate = next(row for row in read_history(office.desk.journal_path) if row.duplicate_of is not None)
-    assert sentence(duplicate, office.desk.output) == "again.jpg -> duplicates/again.jpg (the same as dog/first.jpg)"
+    assert sentence(duplicate, [office.desk.output]) == "again.jpg -> duplicates/again.jpg (the same as dog/first.jpg)"

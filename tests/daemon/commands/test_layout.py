@@ -11,7 +11,7 @@ from PIL import Image
 
 from daemon import config
 from daemon.__main__ import main
-from daemon.commands.doctor import output_findings
+from daemon.commands.rule_probes import output_findings
 from daemon.journal.journal import read_labels
 from models.errors import UserError
 from tests.command_desk import Office, make_office

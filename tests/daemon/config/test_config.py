@@ -76,6 +76,77 @@ def test_the_shipped_file_holds_every_setting_with_its_default() -> None:
     assert config.load({}, ROOT / "config.toml") == config.load({})
 
 
+def test_the_example_of_a_rule_in_the_shipped_file_is_one(tmp_path: Path) -> None:
+    text = (ROOT / "config.toml").read_text(encoding="utf-8")
+    example = "\n".join(re.findall(r"^# ((?:\[class|\w+ = ).*)$", text[text.index("# Rules by class") :], re.MULTILINE))
+    write(example)
+    rule = config.load({}).rules["receipt"]
+    assert all(getattr(rule, key) is not None for key in type(rule).model_fields), "each key has its example"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("class = 3", 'class in config.toml is no table: rules of a class are written below [class."receipt"]'),
+        ("[class]\nreceipt = 3", 'class."receipt" in config.toml is no table: rules'),
+        (
+            '[class."영수증"]\nthreshold = 2',
+            'class."영수증".threshold in config.toml is 2, which is not valid: give a number from 0 to 1',
+        ),
+        (
+            "[class.a]\nthreshold = true",
+            'class."a".threshold in config.toml is true, which is not valid: give a number',
+        ),
+        (
+            '[class.a]\naction = "mov"',
+            "class.\"a\".action in config.toml is 'mov', which is not valid (did you mean move?): give one of move",
+        ),
+        ('[class.a]\noutput = ""', 'class."a".output in config.toml is empty: name a folder'),
+        ('[class.a]\noutput = "C:\\\\x"', "it is a Windows path"),
+        ('[class.a]\nlayout = "{clas}"', "class.\"a\".layout in config.toml is '{clas}', which is not valid: there is"),
+        (
+            '[class.a]\nlayot = "x"',
+            'class."a".layot in config.toml is nothing that a rule says (did you mean layout?): it may say threshold,',
+        ),
+        ("[class.a]\non_filed = 3", 'class."a".on_filed in config.toml is 3, which is not valid: should be a list'),
+        ("[rules.a]\nthreshold = 0.5", "rules in config.toml is not a setting"),
+        ('[class."\u00e9"]\n[class."e\u0301"]', "two rules are of one class, '\u00e9': keep one of them"),
+    ],
+)
+def test_what_is_wrong_with_a_rule_is_said_with_its_class_and_key(text: str, sentence: str) -> None:
+    write(text)
+    with pytest.raises(UserError) as raised:
+        config.load({})
+    assert sentence in str(raised.value)
+
+
+def test_rules_are_given_in_the_file_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("IMAGESORTD_RULES", "IMAGESORTD_CLASS"):
+        with monkeypatch.context() as patch:
+            patch.setenv(name, "{}")
+            with pytest.raises(UserError, match="is not a setting"):
+                config.load({})
+
+
+def test_the_output_of_a_class_contradicts_no_other_folder(tmp_path: Path) -> None:
+    for output, sentence in {
+        "sorted/in": "one lies inside the other",
+        ".": "one lies inside the other",
+        "inbox": "is, or lies in,",
+        "a-file": "is not a folder",
+        "in-it": None,
+        "inbox/sorted": None,
+    }.items():
+        Path("a-file").touch()
+        write(f'watch = ["inbox"]\noutput = "sorted"\n[class.receipt]\noutput = "{output}"')
+        settings = config.load({})
+        if sentence is None:
+            config.check_together(settings)
+            continue
+        with pytest.raises(UserError, match=sentence):
+            config.check_together(settings)
+
+
 def test_every_setting_in_the_shipped_file_is_commented() -> None:
     lines = (ROOT / "config.toml").read_text(encoding="utf-8").splitlines()
     for number, line in enumerate(lines):

@@ -13,7 +13,7 @@ import pytest
 from daemon.config import Settings
 from daemon.correcting.allowance import SHARE, Allowance
 from daemon.correcting.own_filings import OwnFilings
-from daemon.correcting.watch import CorrectionWatch, watch_corrections
+from daemon.correcting.watch import CorrectionWatches, watch_corrections
 from daemon.filing.filer import Filer
 from daemon.journal.journal import Journal, JournalBusy
 from daemon.journal.labels import How
@@ -38,7 +38,7 @@ def journal(desk: Desk) -> Iterator[Journal]:
     journal.close()
 
 
-def watching(desk: Desk, journal: Journal) -> CorrectionWatch:
+def watching(desk: Desk, journal: Journal) -> CorrectionWatches:
     settings = Settings(watch=[desk.inbox], output=desk.output, state_dir=desk.journal_path.parent)
     return watch_corrections(settings, journal, desk.journal_path, (), lambda: None)
 

@@ -74,4 +74,4 @@ def test_every_folder_has_one_class_which_what_lies_deeper_shares(classes: list[
         assert known.class_of(f"{folder}/{below}") == label
     for name in classes:
         assert known.class_of(f"{name}/{below}") == name
-        assert is_in_folder_of(name, OUTPUT / name / below, OUTPUT)
+        assert is_in_folder_of(name, OUTPUT / name / below, [OUTPUT])

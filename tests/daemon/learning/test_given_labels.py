@@ -40,7 +40,7 @@ def given_labels(tmp_path: Path) -> list[dict[str, Any]]:
 
 def given_filed(tmp_path: Path) -> list[dict[str, Any]]:
     file = tmp_path / "filed.jsonl"
-    write_filed(tmp_path / "state" / "journal.sqlite", file, tmp_path / "sorted")
+    write_filed(tmp_path / "state" / "journal.sqlite", file, [tmp_path / "sorted"])
     return lines_of(file)
 
 

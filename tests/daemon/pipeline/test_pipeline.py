@@ -115,7 +115,7 @@ def test_an_image_unlike_all_known_ones_goes_to_the_others_unless_everything_is_
         assert outcome.detail == row.detail
         assert row.detail is not None
         assert row.detail.startswith("unlike anything it was taught: ")
-        assert f", {row.detail})" in sentence(row, tmp_path / "sorted")
+        assert f", {row.detail})" in sentence(row, [tmp_path / "sorted"])
         assert f", {row.detail})" in line(outcome)
     else:
         assert outcome.detail is None

@@ -283,13 +283,13 @@ def test_a_restart_in_the_middle_begins_the_probation_anew(place: Place) -> None
 
 def test_the_journal_knows_what_a_model_made_of_its_last_images(tmp_path: Path) -> None:
     desk = make_desk(tmp_path)
-    assert from_journal(desk.journal_path, "1" * 64, desk.output) == []
+    assert from_journal(desk.journal_path, "1" * 64, [desk.output]) == []
     for number, folder in enumerate(["a", "others", "a"]):
         path = desk.put(f"{number}.png", b"%d" % number)
         desk.file_one(path, folder, label="a", model_digest="1" * 64)
     desk.file_one(desk.put("other.png", b"of another"), "b", model_digest="2" * 64)
     desk.file_one(desk.put("torn.png", b"torn"), "quarantine/truncated", reason="truncated")
-    assert from_journal(desk.journal_path, "1" * 64, desk.output) == [SURE, UNSURE, SURE]
+    assert from_journal(desk.journal_path, "1" * 64, [desk.output]) == [SURE, UNSURE, SURE]
 
 
 def test_a_history_that_cannot_be_read_keeps_no_daemon_from_starting(place: Place, logged: list[str]) -> None:

@@ -1,0 +1,61 @@
+"""Check what ``doctor`` says of outputs, layouts and the rules of classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from pathlib import Path
+
+from daemon.commands.probes import Finding, fine, folder_findings, note, silent, with_advice, wrong
+from daemon.config import Settings
+from daemon.files.output_marks import OutputMarks
+from daemon.filing.folder_layout import FolderLayout
+from daemon.monitoring.announcements import describe_duplicates
+from daemon.monitoring.messages import shown
+from daemon.state import journal_path, state_folder
+from models.text.language import tr
+
+
+def _marks(settings: Settings) -> OutputMarks:
+    return OutputMarks(settings.outputs, journal_path(state_folder(settings.state_dir), settings.output).parent)
+
+
+def output_findings(settings: Settings) -> Iterator[Finding]:
+    """Check that the output can be filed into, and is the one that images were filed into before."""
+    if (away := _marks(settings).why_away()) is None:
+        yield from folder_findings("output", settings.output)
+        yield from _layout_findings("output", settings.layout, "dog", settings)
+        if duplicates := describe_duplicates(settings):
+            yield fine("output", duplicates)
+    else:
+        yield wrong("output", *with_advice(away))
+
+
+def rule_findings(settings: Settings, unanswered: AbstractSet[Path]) -> Iterator[Finding]:
+    """Check the outputs and layouts that rules of classes name."""
+    others = settings.outputs[1:]
+    yield from (silent("class", output) for output in others if output in unanswered)
+    if not unanswered.isdisjoint(others):
+        return  # a look at the others might not come back either
+    for output, away in _marks(settings).others().items():
+        if away is None:
+            yield from folder_findings("class", output)
+        else:
+            yield wrong("class", *with_advice(away))
+    layouts = {rule.layout: name for name, rule in reversed(settings.rules.items()) if rule.layout is not None}
+    for layout, name in layouts.items():
+        yield from _layout_findings("class", layout, name, settings)
+
+
+def unknown_rule_findings(settings: Settings, classes: Sequence[str]) -> Iterator[Finding]:
+    """Note rules of classes that the model does not have."""
+    for name, nearest in settings.class_rules.unknown(classes):
+        text = tr("the rule of the class '{name}' does nothing: the model has no such class", name=shown(name))
+        yield note("class", text, "" if nearest is None else tr("did you mean '{near}'?", near=nearest))
+
+
+def _layout_findings(subject: str, template: str, label: str, settings: Settings) -> Iterator[Finding]:
+    layout = FolderLayout(template, settings.watch)
+    if not layout.layout.is_flat:
+        example = shown(layout.example(label, settings.watch[0] / "IMG_0001.jpg"))
+        yield fine(subject, tr("by the layout, a picture that was taken now would go to {example}", example=example))
