@@ -174,16 +174,20 @@ def finish(change: TagChange) -> None:
 def settle_part(entry: FileAt, part: FileAt) -> None:
     """Clear up the hidden names of a change that was killed. Raises OSError.
 
-    The sidecar has its old or its new content, or has no name now. A version of another program that it was exchanged
-    for, or that lost its name meanwhile, gets it back.
+    The sidecar has its old or its new content, or there was none, or it has no name now. A version of another program
+    that it was exchanged for, or that lost its name meanwhile, gets it back.
     """
     for hidden in (part, part._replace(name=f"{part.name}.")):
         if not hidden.exists():
             continue
+        content = _content(hidden)
         if not entry.exists():
-            renaming.put_back(hidden, entry)
+            if tags.is_new(content):
+                hidden.unlink()  # it may be half written, and nothing is lost with it
+            else:
+                renaming.put_back(hidden, entry)
             continue
-        there, content = _content(entry), _content(hidden)
+        there = _content(entry)
         if _without_ours(there) == _without_ours(content) or _has_ours(content):
             hidden.unlink()
         elif _has_ours(there):

@@ -60,6 +60,8 @@ EMPTY = b"""<?xml version="1.0" encoding="UTF-8"?>
  </rdf:RDF>
 </x:xmpmeta>
 """
+#: What it begins with, before the tag.
+_BEGINNING = EMPTY[: EMPTY.index(b'#">') + 3]
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,16 @@ def remove(content: bytes) -> bytes:
     document = Document(content)
     notes = _notes(document)
     return document.edited(_removals(document, notes))
+
+
+def is_new(content: bytes) -> bool:
+    """Whether this is a document that we were making, whole or not, with nothing of others in it."""
+    if not EMPTY.startswith(content[: len(_BEGINNING)]):
+        return False
+    try:
+        return EMPTY.startswith(remove(content))
+    except XmpError:
+        return True
 
 
 def is_ours_alone(content: bytes) -> bool:

@@ -404,3 +404,25 @@ def test_tagging_that_was_interrupted_is_finished_at_the_next_start(
     assert tags.remove(sidecar.read_bytes()) == DARKTABLE
     assert names(desk.inbox) == {"cat.jpg", "cat.jpg.xmp"}
     assert desk.file_one(path, action="tag").status is Status.ALREADY
+
+
+@pytest.mark.parametrize("content", [b"", b"<?xml ve", None])
+def test_new_sidecar_that_was_half_written_is_made_again(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, content: bytes | None
+) -> None:
+    path = desk.put()
+
+    def killed(descriptor: int, whole: bytes) -> None:
+        os.write(descriptor, whole if content is None else content)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(tag_files, "write_all", killed)
+        patched.setattr(tag_files, "finish", lambda change: None)
+        with pytest.raises(KeyboardInterrupt):
+            desk.file_one(path, action="tag")
+    journal = desk.journal()
+    recover(journal)
+    journal.close()
+    assert own_tag(desk.inbox / "cat.jpg.xmp") == Tag("cat")
+    assert names(desk.inbox) == {"cat.jpg", "cat.jpg.xmp"}

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.xmp.document import MOST_BYTES, XmpError
-from models.xmp.tags import EMPTY, Tag, Tags, is_ours_alone, merge, read, remove
+from models.xmp.tags import EMPTY, Tag, Tags, is_new, is_ours_alone, merge, read, remove
 from tests.models.xmp.sidecars import (
     BY_PROGRAM,
     DARKTABLE,
@@ -192,3 +192,11 @@ def test_no_bytes_do_more_than_to_be_refused(content: bytes) -> None:
 
 def test_place_of_our_lines_follows_those_of_others() -> None:
     assert b"\n" not in merge(LIGHTROOM, DOG).replace(b"\r\n", b"")
+
+
+def test_what_was_broken_off_while_it_was_made_is_known_as_ours() -> None:
+    made = merge(None, DOG)
+    assert all(is_new(made[:length]) for length in range(len(made) + 1))
+    assert not is_new(DARKTABLE)
+    assert not is_new(merge(DARKTABLE, DOG))
+    assert not is_new(made.replace(b"<rdf:li>dog</rdf:li>", b"<rdf:li>dog</rdf:li><rdf:li>mine</rdf:li>"))
