@@ -62,10 +62,13 @@ def test_a_fault_of_its_own_costs_the_connections_and_no_more(
 
 def test_it_does_not_wake_up_while_nobody_speaks(desk: ControlDesk) -> None:
     desk.call("status")
-    time.sleep(0.3)
-    before = _wakeups()
-    time.sleep(0.5)
-    assert _wakeups() == before
+    counts = [_wakeups()]
+    for _ in range(30):  # on a busy machine it may be some time before it is back to waiting
+        time.sleep(0.5)
+        counts.append(_wakeups())
+        if counts[-1] == counts[-2]:
+            return
+    pytest.fail(f"it wakes up again and again: {counts}")
 
 
 def _wakeups() -> int:

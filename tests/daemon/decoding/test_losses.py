@@ -18,7 +18,7 @@ from tests.processes import AT_WORK, is_alive, ticks, wait_for
 
 
 def test_a_decoder_that_hangs_costs_one_file(make: Make, slow: Path, picture: Path) -> None:
-    decoders = make(2, Limits(memory=1 << 30, seconds=1))
+    decoders = make(2, Limits(memory=1 << 30, seconds=5))
     before = set(decoders.pids())
     hanging = decoders.submit(task(slow))
     wait_for(lambda: any(ticks(pid) >= AT_WORK for pid in decoders.pids()[1:]), "a decoder works")
@@ -38,7 +38,7 @@ def test_a_decoder_that_hangs_costs_one_file(make: Make, slow: Path, picture: Pa
 def test_a_decoder_that_hangs_while_it_reads_blames_the_storage(
     make: Make, picture: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "READING_SECONDS", 0.5)
+    monkeypatch.setattr(client, "READING_SECONDS", 3.0)
     decoders = make()
     os.kill(decoders.pids()[1], signal.SIGSTOP)
     assert type(decoders.submit(task(picture)).result().error) is SourceUnreadable

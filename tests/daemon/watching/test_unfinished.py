@@ -76,13 +76,21 @@ def test_an_open_file_waits_as_long_as_it_takes(
 @pytest.mark.usefixtures("known")
 def test_closing_ends_the_wait_at_once(root: Path, desks: Callable[..., Desk]) -> None:
     desk = desks(root, settle_seconds=0.01, rescan_seconds=NEVER)
-    with (root / "slow.jpg").open("wb", buffering=0) as file:
-        file.write(b"x")
-        desk.wait(lambda: desk.watcher.status().unfinished.count == 1)
-        desk.nothing(1.2)  # by now the next look is seconds away
-    start = time.monotonic()
-    assert desk.collect(1) == [root / "slow.jpg"]
-    assert time.monotonic() - start < 1.0
+    took = []
+    for number in range(5):  # a busy machine may be late now and then
+        slow = root / f"slow{number}.jpg"
+        with slow.open("wb", buffering=0) as file:
+            file.write(b"x")
+            desk.wait(lambda: desk.watcher.status().unfinished.count == 1)
+            desk.nothing(1.2)  # by now the next look is seconds away
+        start = time.monotonic()
+        assert desk.collect(1) == [slow]
+        took.append(time.monotonic() - start)
+        if took[-1] < 1.0:
+            return
+        slow.unlink()
+        desk.watcher.done(slow)
+    pytest.fail(f"it waits for its next look: {took}")
 
 
 @pytest.mark.usefixtures("known")
