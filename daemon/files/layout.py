@@ -6,6 +6,7 @@ or class leads out of the class folder, or into a folder that is left alone.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ FLAT = "{class}"
 _FIELDS = ("class", "top", "taken", "filed", "inbox", "stem")
 _TIMES = frozenset({"taken", "filed"})
 _USUAL_TIME = "%Y-%m-%d"
+_DESCRIPTION = re.compile(r"%-?[A-Za-z]")
 _MOST_FOLDERS, _MOST_LETTERS = 8, 300
 #: Of a folder's name: with those of a deep class a path stays one that systems take.
 _MOST_BYTES = 120
@@ -92,7 +94,26 @@ class Layout:
     @property
     def uses_taken(self) -> bool:
         """Whether it needs to be known when an image was taken."""
-        return any(part.field == "taken" for folder in self._folders for part in folder)
+        return self._uses("taken")
+
+    @property
+    def uses_filed(self) -> bool:
+        """Whether it goes by when an image is filed, so that the same image has another folder another day."""
+        return self._uses("filed")
+
+    @property
+    def has_folder_a_picture(self) -> bool:
+        """Whether it makes a folder for each picture."""
+        return self._uses("stem")
+
+    @property
+    def stray_description(self) -> str | None:
+        """Return a description of a time that stands outside of a field, where it is only letters; None without one."""
+        texts = (part.text for folder in self._folders for part in folder if part.field is None)
+        return next((found.group() for text in texts if (found := _DESCRIPTION.search(text))), None)
+
+    def _uses(self, field: str) -> bool:
+        return any(part.field == field for folder in self._folders for part in folder)
 
     def inside(self, values: LayoutValues) -> str:
         """Return the path of the folder of an image, below that of its class; "" for that folder itself."""

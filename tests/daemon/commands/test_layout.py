@@ -92,3 +92,21 @@ def test_what_is_no_layout_is_refused_at_the_start(office: Office, monkeypatch: 
     monkeypatch.setenv("IMAGESORTD_LAYOUT", "{taken:%Y}/{class}")
     with pytest.raises(UserError, match=r"IMAGESORTD_LAYOUT .*it must begin with \{class\}"):
         office.run("undo", "--last", "1")
+
+
+@pytest.mark.parametrize(
+    ("layout", "said"),
+    [
+        ("{class}/%Y", "in the layout {class}/%Y, %Y is no time, but a part of the name"),
+        ("{class}/{stem}", "the layout {class}/{stem} makes a folder for each picture, and the daemon watches each"),
+        ("{class}/{taken:%Y}/100%", None),
+    ],
+)
+def test_doctor_doubts_what_is_likely_a_mistake(
+    office: Office, monkeypatch: pytest.MonkeyPatch, layout: str, said: str | None
+) -> None:
+    monkeypatch.setenv("IMAGESORTD_LAYOUT", layout)
+    settings = config.load({"output": office.desk.output, "state_dir": office.state})
+    notes = [finding for finding in output_findings(settings) if finding.state == "note"]
+    assert [finding.text for finding in notes if "layout" in finding.text] == ([] if said is None else [said])
+    assert all(finding.advice for finding in notes)
