@@ -32,7 +32,7 @@ FLOORS: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("reloading", "correcting", "learning", "alarms"),
         ("watching", "decoding", "filing"),
         ("journal", "state", "config"),
-        ("files",),
+        ("files", "container"),
     ),
     "models": (
         ("starter",),

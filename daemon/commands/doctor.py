@@ -17,6 +17,7 @@ from PIL import features
 from daemon import config
 from daemon.commands import unit
 from daemon.commands.alert_probes import alert_findings
+from daemon.commands.container_probes import container_findings
 from daemon.commands.control_probes import control_findings
 from daemon.commands.hook_probes import hook_findings
 from daemon.commands.learning_probes import learning_findings
@@ -122,6 +123,7 @@ _SUBJECTS = {
     "checkpoint": mark("checkpoint"),
     "weights": mark("weights"),
     "decoders": mark("decoders"),
+    "container": mark("container"),
     "control": mark("control"),
     "learning": mark("learning"),
     "unit": mark("unit"),
@@ -153,6 +155,7 @@ def examine(settings: Settings, flags: Mapping[str, object], file: Path | None) 
                 yield from _same_file_system(inbox, settings)
             if not unanswered:  # it looks where the others lie
                 yield from _name_findings(inbox, settings)
+    yield from container_findings(settings)
     yield from limit_findings(
         [inbox for inbox in settings.watch if inbox not in unanswered], recursive=watches_inside(settings)
     )

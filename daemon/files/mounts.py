@@ -24,8 +24,18 @@ def kind_of(path: str, mountinfo: bytes) -> str | None:
 
     ``mountinfo`` is the table of proc_pid_mountinfo(5). The deepest mount point wins, the later line among equals.
     """
+    return _deepest(path, mountinfo)[1]
+
+
+def mount_of(path: str, mountinfo: bytes) -> str | None:
+    """Return where the file system is mounted that ``path`` lies on, like `kind_of`."""
+    return _deepest(path, mountinfo)[0]
+
+
+def _deepest(path: str, mountinfo: bytes) -> tuple[str | None, str | None]:
     wanted = os.fsencode(path)
-    best, kind = -1, None
+    mount, kind = None, None
+    best = -1
     for line in mountinfo.splitlines():
         place, _, filesystem = line.partition(b" - ")
         fields = place.split(b" ")
@@ -35,7 +45,8 @@ def kind_of(path: str, mountinfo: bytes) -> str | None:
         inside = wanted == mount_point or wanted.startswith(mount_point.rstrip(b"/") + b"/")
         if inside and len(mount_point) >= best:
             best, kind = len(mount_point), filesystem.split(b" ", 1)[0].decode("ascii", "replace")
-    return kind
+            mount = os.fsdecode(mount_point)
+    return mount, kind
 
 
 def remote_kind(path: str) -> str | None:

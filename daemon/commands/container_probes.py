@@ -1,0 +1,54 @@
+"""Check what is different in a container: who the daemon is, and whether what it keeps lies on volumes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from daemon.commands.probes import Finding, fine, note, wrong
+from daemon.config import Settings
+from daemon.files.mounts import MOUNTINFO, kind_of, mount_of
+from daemon.state import state_folder
+from models.text.language import tr
+
+#: What Podman and Docker put into every container.
+MARKS = (Path("/run/.containerenv"), Path("/.dockerenv"))
+#: Kinds that are gone with the container.
+_PASSING = frozenset({"overlay", "tmpfs", "ramfs"})
+
+
+def is_in_container() -> bool:
+    """Whether this process runs in a container."""
+    return "container" in os.environ or any(mark.exists() for mark in MARKS)
+
+
+def container_findings(settings: Settings) -> Iterator[Finding]:
+    """Check a container, if this is one."""
+    if not is_in_container():
+        return
+    user = f"{os.geteuid()}:{os.getegid()}"
+    if os.geteuid() == 0:
+        yield note(
+            "container",
+            tr("this is a container, and the daemon is root in it ({user})", user=user),
+            tr("give the numbers of a user: --user 1000:1000, or PUID and PGID of compose.yaml"),
+        )
+    else:
+        yield fine("container", tr("this is a container; files belong to {user}", user=user))
+    try:
+        table = MOUNTINFO.read_bytes()
+    except OSError:
+        return
+    places = [*settings.watch, settings.output, settings.checkpoint, state_folder(settings.state_dir)]
+    for place in dict.fromkeys(places):
+        yield _volume(place, table)
+
+
+def _volume(place: Path, table: bytes) -> Finding:
+    path = os.path.realpath(place)
+    kind, mount = kind_of(path, table), mount_of(path, table)
+    if mount in (None, "/") or kind in _PASSING:
+        text = tr("{folder} lies in the container itself ({kind}), and is lost with it", folder=place, kind=kind or "?")
+        return wrong("container", text, tr("mount a folder there: --volume FOLDER:{folder}", folder=place))
+    return fine("container", tr("{folder} is a volume ({kind})", folder=place, kind=kind))

@@ -1,0 +1,1 @@
+"""A container: what runs as its first process, and how to build and start one (`Containerfile`, `compose.yaml`)."""
