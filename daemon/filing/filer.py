@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
-from itertools import count
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +15,6 @@ from daemon.config.class_rules import ClassRules, FilingRule
 from daemon.files.class_mounts import ClassMounts
 from daemon.files.copying import Stopping
 from daemon.files.locks import FolderBusy
-from daemon.files.names import numbered
 from daemon.files.output_mark import OutputAway, OutputMark
 from daemon.files.output_marks import OutputMarks
 from daemon.files.renaming import FileAt
@@ -26,11 +24,12 @@ from daemon.filing import tagging, transfer
 from daemon.filing.batch import Destination, FilingBatch
 from daemon.filing.decisions import Decision, FilingResult, label_of
 from daemon.filing.duplicates import Duplicates
+from daemon.filing.equal_images import EqualImages
 from daemon.filing.folder_layout import FolderLayout
 from daemon.filing.folders import Folders, Output
 from daemon.filing.growth import remove_earlier_copy
 from daemon.filing.held import HeldImages
-from daemon.filing.identity import has_content, is_one_folder
+from daemon.filing.identity import is_one_folder
 from daemon.filing.quarantine_notes import write_reason
 from daemon.filing.recovery import recover
 from daemon.filing.renamed import name_of
@@ -101,7 +100,7 @@ class Filer:
         self.run = run
         self._dry_run = dry_run
         self._skip_equal = skip_equal
-        self._own_copies: set[Path | None] = set()
+        self._equals = EqualImages(self._output.roots)
         self._planned: dict[str, set[str]] = {}  # names that a dry run has given out, by folder
         #: Inode, size and time of the images of interrupted filings; None: the journal could not be read yet.
         self._interrupted: set[tuple[int, int, int]] | None = set()
@@ -184,7 +183,7 @@ class Filer:
             filed = [image for image in transfers if image.status is Status.FILED and image.row.reason is None]
             filed = [image for image in filed if image not in tagged]
             if self._skip_equal:
-                self._own_copies.update(image.row.destination for image in filed)
+                self._equals.own.update(image.row.destination for image in filed)
             self._sidecars.follow(filed, self._journal)
             tagging.follow(filed, self._journal)
         return [_filed(decision, image, batch) for decision, image in zip(decisions, transfers, strict=True)]
@@ -280,8 +279,8 @@ class Filer:
         if is_duplicate and self._duplicates.are_left:
             return self._leave(image)
         folder = self._folder_of_duplicates(row, batch) if is_duplicate else self._folder_of(decision, image, batch)
-        if self._skip_equal and (equal := self._equal_image(row, folder)) is not None:
-            row.filed_name = equal
+        if self._skip_equal and (equal := self._equal_image(row, folder, decision)) is not None:
+            row.folder, row.filed_name = equal.parent, equal.name
             self._duplicates.remember(row)
             return image.settle(Status.ALREADY)
         name = folder.free_name(image.wanted) if self._dry_run else folder.name(image.wanted)
@@ -364,17 +363,16 @@ class Filer:
         except (OSError, SourceGone, SourceChanged) as error:
             logger.debug("{} stays: {}", shown(str(old.destination)), error)
 
-    def _equal_image(self, row: Filing, folder: Destination) -> str | None:
-        """Name an equal image that was in a class folder before this object filed any; None without. Raises OSError."""
-        if folder.descriptor is None:
-            return None
-        for number in count(1):
-            existing = FileAt(folder.descriptor, numbered(row.source.name, number, folder.longest_name))
-            if not existing.exists():
-                return None
-            if folder.path / existing.name not in self._own_copies and has_content(existing, row):
-                return existing.name
-        raise AssertionError("there are more numbers than names")
+    def _equal_image(self, row: Filing, folder: Destination, decision: Decision) -> Path | None:
+        """Find an equal image that was in a class folder before this object filed any. Raises OSError.
+
+        Where the layout goes by the time of filing, it may lie in another folder of its class.
+        """
+        found = self._equals.find_in(folder, row)
+        rule = self._rule_of(decision)
+        if found is None and decision.fate is Fate.SURE and self._layout.by(rule.layout).layout.uses_filed:
+            return self._equals.find_inside(rule.output / decision.folder, row, folder.longest_name)
+        return found
 
 
 def _filed(decision: Decision, image: Transfer, batch: FilingBatch) -> FilingResult:

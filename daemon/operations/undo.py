@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from daemon.journal.records import State
+from daemon.journal.records import Filing, State
 from daemon.operations.desk import Desk, Operation, explaining_a_busy_journal
 from daemon.operations.returning import Returning
 from daemon.operations.selection import Which, pages
@@ -35,5 +35,10 @@ def undo(desk: Desk, params: UndoParams) -> Operation:
         desk.recover()
         wanted = params.wanted(desk.journal.history, states=[State.DONE, State.LEFT], as_written=True)
         for filings in pages(desk.journal, wanted, desk.step, params.last):
-            yield from returning.bring_back(filings)
+            yield from returning.bring_back([filing for filing in filings if not _is_left_duplicate(filing)])
     return returning.result()
+
+
+def _is_left_duplicate(filing: Filing) -> bool:
+    """Whether an image was left since its content had been filed: nothing was done with it that could be undone."""
+    return filing.state is State.LEFT and filing.duplicate_of is not None

@@ -160,3 +160,16 @@ def test_nothing_leaves_its_class_folder_or_is_overwritten(
     assert sorted(path.read_bytes() for path in filed) == sorted(contents)
     assert all(path.resolve().is_relative_to((desk.output / label).resolve()) for path in filed)
     assert images(desk.inbox) == []
+
+
+def test_what_an_earlier_day_has_copied_is_not_copied_again(desk: Desk) -> None:
+    """`sort` is run again on another day, with a layout that goes by the day."""
+    path = picture(desk)
+    for template in ("{class}/day {filed:%Y}", "{class}/{inbox}/{filed:%Y-%m-%d}"):
+        filer = Filer(desk.output, action="copy", skip_equal=True, layout=FolderLayout(template, [desk.inbox]))
+        filer.file([desk.decide(path, "dog")])
+    (place,) = places(desk)
+    assert place.startswith("dog/day 2")
+    (desk.output / place).write_bytes(b"edited")
+    filer = Filer(desk.output, action="copy", skip_equal=True, layout=FolderLayout("{class}/{filed:%Y}"))
+    assert filer.file([desk.decide(path, "dog")])[0].status is Status.FILED, "another image is there now"
