@@ -79,7 +79,7 @@ def test_from_the_folder_above_to_the_class_and_by_hand_to_another(place: Path, 
         wait_for(lambda: len(filed(place)) == 4, "all are filed")
         rolled_up = {"stripes0.jpg": "무늬", "discs1.jpg": "무늬", "checks2.jpg": "무늬", "fog3.jpg": "others"}
         assert filed(place) == rolled_up
-        assert "discs1.jpg -> 무늬/discs1.jpg (" in running.log()
+        running.wait_until_said("discs1.jpg -> 무늬/discs1.jpg (")
         wait_for(lambda: told(place).get("discs1.jpg") == "무늬", "the hook is told")
         wait_for(lambda: counts(place) == {"rolled up": 3, "unsure": 1}, "status counts them")
 

@@ -143,7 +143,7 @@ def test_no_class_shares_its_folder_with_the_unsure_or_the_unreadable(
     done = run("daemon", "--once", *options, cwd=tmp_path)
     assert done.returncode == 2
     assert "has a class building" in done.stderr
-    assert "give others_dir or quarantine_dir another name" in done.stderr
+    assert "give others_dir, quarantine_dir or duplicates_dir another name" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -204,7 +204,7 @@ def test_sort_puts_the_unsure_into_others(tmp_path: Path, photographs: list[Path
     [
         (["--input-dir", "nowhere", "--output-dir", "out"], "--input-dir nowhere is not a folder"),
         (["--input-dir", ".", "--output-dir", "out", "--checkpoint", "lost.safetensors"], "there is no checkpoint"),
-        (["--input-dir", "."], "the following arguments are required: --output-dir"),
+        (["--input-dir", "."], "say with --output-dir where class folders are to be made"),
         (["--input-dir", ".", "--output-dir", "out", "--threshold", "2"], "--threshold is '2'"),
     ],
 )

@@ -18,7 +18,7 @@ from models.text.language import tr
 
 _FILE_NAME = "journal.sqlite"
 #: The versions of a journal whose labels can be read; one that is older has none.
-_FIRST_VERSION, _VERSION = 5, 5
+_FIRST_VERSION, _VERSION = 5, 6
 _WAIT_S = 5.0
 _LABELS = """SELECT sha256, label, how, time, (SELECT text FROM texts WHERE id = labels.folder), name, ino
     FROM labels WHERE NOT forgotten AND NOT EXISTS (SELECT 1 FROM labels AS newer
