@@ -171,8 +171,8 @@ def finish(change: TagChange) -> None:
         pass
 
 
-def settle_part(entry: FileAt, part: FileAt) -> None:
-    """Clear up the hidden names of a change that was killed. Raises OSError.
+def settle_part(entry: FileAt, part: FileAt, tag: Tag | None) -> None:
+    """Clear up the hidden names of a change to ``tag`` that was killed. Raises OSError.
 
     The sidecar has its old or its new content, or there was none, or it has no name now. A version of another program
     that it was exchanged for, or that lost its name meanwhile, gets it back.
@@ -182,37 +182,45 @@ def settle_part(entry: FileAt, part: FileAt) -> None:
             continue
         content = _content(hidden)
         if not entry.exists():
-            if tags.is_new(content):
+            if content is not None and tags.is_new(content):
                 hidden.unlink()  # it may be half written, and nothing is lost with it
             else:
                 renaming.put_back(hidden, entry)
             continue
         there = _content(entry)
-        if _without_ours(there) == _without_ours(content) or _has_ours(content):
+        if content is not None and there is not None and _is_superseded(content, there, tag):
             hidden.unlink()
-        elif _has_ours(there):
+        elif there is not None and _own(there) == tag:
             renaming.exchange(hidden, entry)
             hidden.unlink()
         else:
             renaming.put_back(hidden, entry)
 
 
-def _content(entry: FileAt) -> bytes:
+def _is_superseded(content: bytes, there: bytes, tag: Tag | None) -> bool:
+    """Whether what has a hidden name is the old content of a sidecar, or the new one, whole or not, before its turn."""
+    if _own(content) == tag:
+        return True
+    try:
+        wanted = tags.remove(there) if tag is None else tags.merge(there, tag)
+        return wanted.startswith(content) or tags.remove(content) == tags.remove(there)
+    except XmpError:
+        return content == b""
+
+
+def _own(content: bytes) -> Tag | str | None:
+    """Read our tag; what is no XMP has another than any tag."""
+    try:
+        return tags.read(content).own
+    except XmpError:
+        return ""
+
+
+def _content(entry: FileAt) -> bytes | None:
     try:
         return _read(entry)[0]
     except XmpError:
-        return b""
-
-
-def _without_ours(content: bytes) -> bytes:
-    try:
-        return tags.remove(content)
-    except XmpError:
-        return content
-
-
-def _has_ours(content: bytes) -> bool:
-    return _without_ours(content) != content
+        return None
 
 
 def _read(entry: FileAt) -> tuple[bytes, os.stat_result]:

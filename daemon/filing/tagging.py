@@ -290,10 +290,10 @@ def _carry_out_one(tagging: Tagging) -> None:
     carry_out([tagging])
 
 
-def clear_up(image: FileAt, row: Filing) -> None:
-    """Clear up what a killed tagging of an image has left under hidden names. Raises OSError."""
+def clear_up(image: FileAt, row: Filing, tag: Tag | None) -> None:
+    """Clear up what was left under hidden names when the change to ``tag`` was killed. Raises OSError."""
     for name in tag_files.sidecar_names(image):
-        tag_files.settle_part(image._replace(name=name), image._replace(name=hidden_name(name, row)))
+        tag_files.settle_part(image._replace(name=name), image._replace(name=hidden_name(name, row)), tag)
 
 
 def recover(row: Filing, folders: OpenFolders) -> None:
@@ -303,7 +303,7 @@ def recover(row: Filing, folders: OpenFolders) -> None:
         image = folders.entry(row.source)
     except NO_FOLDER:
         return
-    clear_up(image, row)
+    clear_up(image, row, tag_of(row))
     try:
         if not is_as_read(image, row):
             return

@@ -46,7 +46,7 @@ def untag(filing: Filing, image: FileAt, tag: Tag | None) -> str | None:
     """Put the tag that an image had before in place of that of a filing; a sentence where this cannot be done now."""
     tagging = Tagging(filing, image, tag)
     try:
-        clear_up(image, filing)
+        clear_up(image, filing, tag)
         tagging.prepare()
         carry_out([tagging])
     except OSError as error:

@@ -110,7 +110,9 @@ def read(content: bytes) -> Tags:
 
 def merge(content: bytes | None, tag: Tag) -> bytes:
     """Put a tag into a document, in place of one of ours; None for a new one. Raises XmpError."""
-    return _put(remove(EMPTY if content is None else content), tag)
+    document = Document(EMPTY if content is None else content)
+    removals = _removals(document, _notes(document))
+    return _put(Document(document.edited(removals)) if removals else document, tag)
 
 
 def remove(content: bytes) -> bytes:
@@ -249,9 +251,8 @@ def _without(document: Document, element: Element) -> Edit:
 # Putting it in.
 
 
-def _put(content: bytes, tag: Tag) -> bytes:
+def _put(document: Document, tag: Tag) -> bytes:
     """Put a tag into a document that has none of ours."""
-    document = Document(content)
     edits: list[Edit] = []
     added: list[str] = []
     empty: list[str] = []

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import stat
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from daemon.files import tag_files
+from daemon.files import renaming, tag_files
+from daemon.files.renaming import FileAt
 from daemon.files.source import Identity
 from daemon.filing.filer import Action, Status
 from daemon.filing.held import HeldImages
@@ -22,8 +26,8 @@ from daemon.journal.records import State
 from models.deciding.decision import Fate
 from models.xmp import tags
 from models.xmp.document import MOST_BYTES
-from models.xmp.tags import Tag
-from tests.filing_desk import Desk
+from models.xmp.tags import EMPTY, Tag, merge
+from tests.filing_desk import Desk, make_desk
 from tests.models.xmp.sidecars import DARKTABLE, LIGHTROOM
 
 LAUGHS = b'<!DOCTYPE x [<!ENTITY a "ha">]><x>&a;</x>'
@@ -406,11 +410,14 @@ def test_tagging_that_was_interrupted_is_finished_at_the_next_start(
     assert desk.file_one(path, action="tag").status is Status.ALREADY
 
 
+@pytest.mark.parametrize("there", [None, DARKTABLE, merge(DARKTABLE, Tag("wolf", 0.5, "m"))])
 @pytest.mark.parametrize("content", [b"", b"<?xml ve", None])
-def test_new_sidecar_that_was_half_written_is_made_again(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, content: bytes | None
+def test_sidecar_that_was_half_written_is_made_again(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, content: bytes | None, there: bytes | None
 ) -> None:
     path = desk.put()
+    if there is not None:
+        (desk.inbox / "cat.jpg.xmp").write_bytes(there)
 
     def killed(descriptor: int, whole: bytes) -> None:
         os.write(descriptor, whole if content is None else content)
@@ -425,4 +432,50 @@ def test_new_sidecar_that_was_half_written_is_made_again(
     recover(journal)
     journal.close()
     assert own_tag(desk.inbox / "cat.jpg.xmp") == Tag("cat")
+    assert tags.remove((desk.inbox / "cat.jpg.xmp").read_bytes()) == (EMPTY if there is None else DARKTABLE)
     assert names(desk.inbox) == {"cat.jpg", "cat.jpg.xmp"}
+
+
+@pytest.mark.parametrize("newer", [DARKTABLE.replace(b"sea", b"sun"), b"no XMP"])
+def test_newer_sidecar_of_another_program_comes_back_after_a_kill(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, newer: bytes
+) -> None:
+    """It had been exchanged for ours, and was not yet looked at."""
+    path, sidecar = desk.put(), desk.inbox / "cat.jpg.xmp"
+    sidecar.write_bytes(merge(DARKTABLE, Tag("wolf")))
+    exchange = renaming.exchange
+
+    def killed(one: FileAt, other: FileAt) -> None:
+        sidecar.write_bytes(newer)
+        exchange(one, other)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(renaming, "exchange", killed)
+        patched.setattr(tag_files, "finish", lambda change: None)
+        with pytest.raises(KeyboardInterrupt):
+            desk.file_one(path, action="tag")
+    journal = desk.journal()
+    recover(journal)
+    journal.close()
+    assert newer in (sidecar.read_bytes(), tags.remove(sidecar.read_bytes()) if b"sun" in newer else b"")
+    assert names(desk.inbox) == {"cat.jpg", "cat.jpg.xmp"}
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    stem=st.binary(min_size=1, max_size=250).filter(lambda stem: not {0, ord("/")} & {*stem} and stem[:1] != b"."),
+    label=st.text(min_size=1, max_size=60).filter(lambda label: "/" not in label),
+)
+def test_no_name_leaves_the_folder(stem: bytes, label: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        desk = make_desk(Path(folder))
+        path = desk.put(os.fsdecode(stem + b".jpg"))
+        filed = desk.file_one(path, label, action="tag")
+        made = names(desk.inbox) - {path.name}
+        assert filed.status is Status.FILED
+        assert len(made) == 1
+        assert made <= {f"{path.name}.xmp", f"{os.fsdecode(stem)}.xmp"}
+        assert path.read_bytes() == b"an image"
+        assert own_tag(desk.inbox / made.pop()) is not None
+        assert names(Path(folder)) <= {"inbox", "sorted", "state"}
