@@ -66,7 +66,7 @@ def retried(request: Callable[[], _Answer]) -> _Answer:
         except (FileNotFoundError, NotADirectoryError):
             raise
         except Exception as error:  # each store has its own kinds
-            logger.debug("request {} failed: {!r}", earlier + 1, error)
+            logger.debug("request {} failed: {}: {}", earlier + 1, type(error).__name__, error)
             last = error
             if earlier + 1 < TRIES:
                 time.sleep(BETWEEN_TRIES.delay(earlier))

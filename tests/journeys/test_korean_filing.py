@@ -34,6 +34,7 @@ NAMES = frozenset(
         "others",
         "quarantine",
         "not-a-file",
+        "sidecar",
         "doctor",
         "daemon",
         "watch",
