@@ -6,12 +6,18 @@ classes, and by the starter that learned them, which may also leave them in its 
 how many of those wrongly; and how many of 300 images of the starter's own folders, the same for each draw, change their
 class, and how many their folder, which is also the one of the others. Six draws, with the embedded backbone:
 
-    new folders     others         fit   adapted    filed   wrong   class   folder
-    5 of scenes     insects       .880      .867     .789    .066   .004     .006
-    insects (2)     scenes        .938      .915     .814    .022   .014     .016
-    5 of skewed     insects       .709      .708     .401    .116   .000     .000
-    5 of many       insects       .880      .853     .650    .042   .002     .005
-    mean                          .852      .836     .664    .062   .005     .007
+    new folders     others              fit   adapted    filed   wrong   class   folder
+    5 of scenes     insects            .880      .870     .826    .073   .008     .005
+    insects (2)     scenes             .936      .920     .875    .026   .010     .013
+    5 of skewed     insects            .708      .707     .470    .113   .000     .000
+    5 of many       insects            .880      .870     .700    .041   .004     .011
+    3 of scenes     small pictures     .921      .912     .877    .042   .066     .047
+    insects (2)     small pictures     .936      .920     .875    .026   .098     .053
+
+No set is more than .016 under the fit. Of scenes and insects at most .013 change their folder, of pictures that are 32
+pixels wide .053: they are blurred and resemble each other, whatever they show. A folder taught alone also takes what is
+of a like kind: by ten bees in a new folder 78 % of 200 images of ants go there, by ten mountains 23 % of forests, and
+by ten glaciers all mountains.
 """
 
 from __future__ import annotations
@@ -35,6 +41,7 @@ from trainer.data.folds import assign
 from trainer.heads.candidates import USUAL_STRENGTH
 from trainer.heads.recipe import Recipe
 from trainer.learning.adaptation import fit_adaptation
+from trainer.learning.adapting import TAUGHT
 from trainer.learning.lesson import LessonImages, fit_lesson
 
 #: The set of new folders, how many of its classes, and the set of other images.
@@ -43,6 +50,8 @@ TASKS = (
     ("hymenoptera2", 2, "intel_scenes6"),
     ("skewed", 5, "hymenoptera2"),
     ("many", 5, "hymenoptera2"),
+    ("intel_scenes6", 3, "cifar10_jpeg"),
+    ("hymenoptera2", 2, "cifar10_jpeg"),
 )
 PER_CLASS, OTHERS = 10, 300
 
@@ -81,7 +90,7 @@ def measure(origin: Classifier, images: LabelledSet, classes: int, others: Label
     chosen = np.sort(random.permutation(len(images.classes))[:classes])
     taught = np.concatenate([random.permutation(np.flatnonzero(images.labels == each))[:PER_CLASS] for each in chosen])
     rest = np.setdiff1d(np.flatnonzero(np.isin(images.labels, chosen)), taught)
-    adapted = fit_adaptation(origin, lesson_images(images, taught, chosen), Recipe(strength=USUAL_STRENGTH))
+    adapted = fit_adaptation(origin, lesson_images(images, taught, chosen), TAUGHT)
     metadata = adapted.metadata(origin.metadata)
     probabilities, _ = score(metadata, adapted.head, images.features[rest])
     right = probabilities.argmax(axis=1) == len(origin.classes) + np.searchsorted(chosen, images.labels[rest])

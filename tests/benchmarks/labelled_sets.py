@@ -52,8 +52,8 @@ class LabelledSet:
 
 
 def load(name: str, backbones: tuple[str, ...] = (registry.EMBEDDED,)) -> LabelledSet:
-    """One of `NAMES`; features of several backbones stand side by side."""
-    return SETS[name](name, backbones)
+    """One of `NAMES`, or another of the shared data as it is; features of several backbones stand side by side."""
+    return SETS.get(name, as_it_is)(name, backbones)
 
 
 def as_it_is(name: str, backbones: tuple[str, ...] = (registry.EMBEDDED,)) -> LabelledSet:

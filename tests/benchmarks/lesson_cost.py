@@ -6,7 +6,8 @@ resident memory, beside what they should be at most. The features are those of s
 times as needed, and the recipe is the one that wins most often, the mean of gradient and logistic.
 
 Measured on two cores: 2.8 s on the clock and 288 MiB for 1,000 images (1.1 s of that imports, 0.6 s embedding), 6.6 s
-and 354 MiB for 10,000, 47 s and 1,397 MiB for 100,000; of CPU time about as much.
+and 354 MiB for 10,000, 47 s for 100,000; of CPU time about as much. Since then it takes 50 s of CPU time and 1,038 MiB
+(1,411 before) for 100,000.
 
 With ``--arrivals N``, pictures come one by one to a daemon, first alone and then while lessons of 10,000 images are
 given one after the other with the lowest priority: the median and the 99th percentile of the milliseconds from the

@@ -17,18 +17,19 @@ from __future__ import annotations
 
 import time
 import unicodedata
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
-from models.checkpoints.metadata import Metadata, Promise
+from models.checkpoints.metadata import Level, Metadata, Promise
 from models.checkpoints.promises import is_as_requested
 from models.classifier import Classifier
 from models.deciding.class_tree import ClassTree
-from models.deciding.decision import are_unknown
+from models.deciding.decision import Rule, are_unknown
 from models.scoring import score
 from models.weights.store import WeightsStore
 from trainer.data.cache import FeatureCache
@@ -47,6 +48,8 @@ AUDITED = "audited"
 #: Seconds in which features are computed; the cache keeps what was done for the next lesson.
 _SECONDS = 60.0
 _AT_A_TIME = 32
+
+Probabilities = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -88,15 +91,29 @@ def read_sample(
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a lesson makes of the images (n,) of a sample: how sure it is, below 0 where it files none; and if rightly.
+class InnerOutcome:
+    """The same of the most probable folders of one depth above classes: what a person named lies below it, or not.
 
-    ``right`` only says yes where a person has named the class. ``is_audited``: what it says of the image is sure.
+    ``is_audited``: that is sure, as far as this depth.
     """
 
     confidence: Confidence
     right: Mask
     is_audited: Mask
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a lesson makes of the images (n,) of a sample: how sure it is, below 0 where it files none; and if rightly.
+
+    ``right`` only says yes where a person has named the class. ``is_audited``: what it says of the image is sure.
+    ``inner`` has the folders above classes, by their depth.
+    """
+
+    confidence: Confidence
+    right: Mask
+    is_audited: Mask
+    inner: Mapping[int, InnerOutcome] = field(default_factory=dict)
 
     def promise(self, max_error: float) -> Promise | None:
         """Find the promise that at most this share is wrong, in full certainty."""
@@ -105,8 +122,28 @@ class Outcome:
     def contradicts(self, max_error: float, threshold: float) -> bool:
         """Whether more of the audited images above a threshold are wrong than chance explains at most this share."""
         filed = self.is_audited & (self.confidence.astype(np.float32) >= threshold)
-        count = int(filed.sum())
-        return bool(count) and interval(int((~self.right[filed]).sum()), count)[0] > max_error
+        return _is_over(self.right[filed], max_error)
+
+    def contradicted(self, levels: Sequence[Level], threshold: float) -> list[int]:
+        """Return the depths of folders above classes that promise less than is wrong of the audited images there.
+
+        Only those count that the lesson files there, since they are less sure of a class than its ``threshold``.
+        """
+        rule = Rule(threshold, levels={level.depth: level.threshold for level in levels if level.threshold is not None})
+        groups = [(depth, inner.confidence) for depth, inner in self.inner.items()]
+        places = rule.places(self.confidence, self.confidence < 0, groups)
+        contradicted = []
+        for level in levels:
+            inner = self.inner.get(level.depth)
+            if level.promise is not None and inner is not None:
+                filed = inner.is_audited & (places == level.depth)
+                contradicted += [level.depth] if _is_over(inner.right[filed], level.promise.max_error) else []
+        return contradicted
+
+
+def _is_over(right: Mask, max_error: float) -> bool:
+    """Tell whether more filed images (n,) are wrong than chance explains at most this share."""
+    return bool(len(right)) and interval(int((~right).sum()), len(right))[0] > max_error
 
 
 def judge_sample(sample: Sample, fitted: Judged, metadata: Metadata) -> Outcome:
@@ -118,6 +155,7 @@ def judge_sample(sample: Sample, fitted: Judged, metadata: Metadata) -> Outcome:
     """
     classes, count = fitted.images.classes, len(sample.sha256)
     confidence, best = np.ones(count), np.full(count, -1)
+    judged = np.zeros((count, len(classes)))
     positions = np.full(len(fitted.judged), -1)
     positions[fitted.judged] = np.arange(int(fitted.judged.sum()))
     rows = dict(zip(fitted.images.sha256, positions.tolist(), strict=True))
@@ -127,19 +165,33 @@ def judge_sample(sample: Sample, fitted: Judged, metadata: Metadata) -> Outcome:
         if row is None:
             unseen += [number] if sha256 in sample.features else []
         elif row >= 0:
-            probabilities = fitted.probabilities[row]
-            best[number] = probabilities.argmax()
-            confidence[number] = -1.0 if fitted.is_unknown[row] else probabilities[best[number]]
+            judged[number] = fitted.probabilities[row]
+            best[number] = judged[number].argmax()
+            confidence[number] = -1.0 if fitted.is_unknown[row] else judged[number].max()
     if unseen:
         inputs = np.stack([sample.features[sample.sha256[number]] for number in unseen]).astype(np.float32)
         scores, strangeness = score(metadata, fitted.head, inputs)
-        best[unseen] = scores.argmax(axis=1)
+        judged[unseen], best[unseen] = scores, scores.argmax(axis=1)
         confidence[unseen] = np.where(are_unknown(strangeness), -1.0, scores.max(axis=1))
     named = [None if at < 0 else classes[at] for at in best.tolist()]
     right = np.array([label is not None and label == name for label, name in zip(sample.classes, named, strict=True)])
     tree = ClassTree(classes)
     tells = np.array([label is None or not tree.is_coarse(label) for label in sample.classes], dtype=bool)
-    return Outcome(confidence, right, sample.is_audited & tells & (best >= 0))
+    is_audited = sample.is_audited & (best >= 0)
+    return Outcome(confidence, right, is_audited & tells, _judge_inner(sample, tree, judged, is_audited))
+
+
+def _judge_inner(
+    sample: Sample, tree: ClassTree, probabilities: Probabilities, is_audited: Mask
+) -> dict[int, InnerOutcome]:
+    """Judge the folders above classes of each depth by the ``probabilities`` (n, classes) of a sample."""
+    found = {}
+    for group in tree.score(probabilities):
+        pairs = [(label, group.of(row).folder) for row, label in enumerate(sample.classes)]
+        right = [label is not None and f"{label}/".startswith(f"{folder}/") for label, folder in pairs]
+        tells = [label is None or not folder.startswith(f"{label}/") for label, folder in pairs]
+        found[group.depth] = InnerOutcome(group.probability, np.array(right), is_audited & np.array(tells))
+    return found
 
 
 @dataclass(frozen=True)
@@ -174,14 +226,16 @@ def renew(found: Thresholds, base: Metadata, fitted: Judged, audits: Audits) -> 
     """Make the promise of a lesson: from the images of the data set, which ``found`` is of, or from audits, or none.
 
     Without one the threshold of the run before stays in force. Where audits show that more is wrong than the images of
-    the data set promise, these promise nothing any more: today's images are others.
+    the data set promise, these promise nothing any more: today's images are others. Each depth of folders above classes
+    is doubted by what the lesson files there.
     """
     if base.max_error is None:
         return found
     kept, is_doubted = found.kept_promise, False
-    if kept is not None:
-        outcome = audits.judge(fitted, audited_alone=True)
-        is_doubted = outcome is not None and outcome.contradicts(kept.max_error, kept.threshold)
+    if kept is not None and (alone := audits.judge(fitted, audited_alone=True)) is not None:
+        is_doubted = alone.contradicts(kept.max_error, kept.threshold)
+        if depths := alone.contradicted(found.levels, kept.threshold):
+            found = replace(found, levels=_without(found.levels, depths))
     if is_as_requested(kept, base.max_error) and not is_doubted:
         return found
     outcome = audits.judge(fitted)
@@ -195,6 +249,11 @@ def renew(found: Thresholds, base: Metadata, fitted: Judged, audits: Audits) -> 
         return found
     lapsed = replace(found, own=base.served_threshold, kept_promise=None, lapsed=True, remedy=None, levels=levels)
     return replace(lapsed, promises=[], standard=[], is_doubted=True) if is_doubted else lapsed
+
+
+def _without(levels: Sequence[Level], depths: Collection[int]) -> list[Level]:
+    """End the promises of some depths; the thresholds stay in force."""
+    return [level.model_copy(update={"promise": None}) if level.depth in depths else level for level in levels]
 
 
 def _from_audits(found: Thresholds, audited: Promise, outcome: Outcome) -> Thresholds:

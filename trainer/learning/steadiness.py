@@ -121,13 +121,21 @@ def asked_for(
 def measure(
     filed: FiledImages, in_use: Classifier, metadata: Metadata, head: Head, asked: set[tuple[str, str]]
 ) -> Steadiness:
-    """Compare the model in use with the head of a lesson, and its metadata, on filed images."""
+    """Compare the model in use with the head of a lesson, and its metadata, on filed images.
+
+    What goes to the others since it may belong into a new folder is a change of the kind that people asked for, too.
+    """
     before = _folders(in_use.metadata, in_use.head, filed.features)
     after = _folders(metadata, head, filed.features)
-    left = [(folder, then) for folder, now, then in zip(filed.classes, before, after, strict=True) if now == folder]
-    gone = [(folder, then) for folder, then in left if then != folder and not _is_below(then, folder)]
+    left = [
+        (folder, then) for folder, (now, _), then in zip(filed.classes, before, after, strict=True) if now == folder
+    ]
+    gone = [(folder, then, best) for folder, (then, best) in left if then != folder and not _is_below(then, folder)]
     there = {*in_use.classes, *in_use.tree.inner_folders}
-    wanted = sum(then is not None and (then not in there or (folder, then) in asked) for folder, then in gone)
+    wanted = 0
+    for folder, then, best in gone:
+        to = best if then is None else then
+        wanted += to not in there or (folder, to) in asked
     return Steadiness(len(left), len(gone) - wanted, wanted)
 
 
@@ -136,7 +144,12 @@ def _is_below(folder: str | None, other: str) -> bool:
     return folder is not None and folder.startswith(f"{other}/")
 
 
-def _folders(metadata: Metadata, head: Head, features: Features) -> list[str | None]:
-    """Return the class, or the folder above it, that each image is filed into; None for those that go to the others."""
+def _folders(metadata: Metadata, head: Head, features: Features) -> list[tuple[str | None, str]]:
+    """Return where each image is filed, and its most probable class.
+
+    That is the class, or the folder above it; None for what goes to the others.
+    """
     probabilities, strangeness = score(metadata, head, features)
-    return [folder for _, folder in filed_as(metadata.rule, metadata.tree, probabilities, are_unknown(strangeness))]
+    filed = filed_as(metadata.rule, metadata.tree, probabilities, are_unknown(strangeness))
+    best = probabilities.argmax(axis=1).tolist()
+    return [(folder, metadata.classes[label]) for (_, folder), label in zip(filed, best, strict=True)]

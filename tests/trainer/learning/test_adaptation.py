@@ -131,6 +131,18 @@ def test_filed_images_may_follow_into_a_folder_that_was_not_there_when_they_were
     assert steady.asked > 20
 
 
+def test_filed_images_that_may_belong_into_a_new_folder_may_go_to_the_others(origin: Classifier) -> None:
+    adapted = taught_by(origin, ("d", 0))
+    unsure = adapted.metadata(origin.metadata).model_copy(update={"threshold": 1.0})
+    steady = measure(FiledImages(around(0, 30, seed=2), ["a"] * 30), origin, unsure, adapted.head, set())
+    assert steady.asked > 20
+    assert steady.changed == 0
+    for known in (1, 2):
+        filed = FiledImages(around(known, 30, seed=2), [CLASSES[known]] * 30)
+        steady = measure(filed, origin, unsure, adapted.head, set())
+        assert steady.changed == steady.images > 20, "nobody taught anything like these"
+
+
 def test_later_they_follow_those_that_people_moved_out_of_their_folder(origin: Classifier) -> None:
     in_use, adapted = in_use_after(origin, taught_by(origin, ("d", 3))), taught_by(origin, ("d", 0))
     sha256 = [str(at) for at in range(10)]

@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from models.checkpoints.metadata import Metadata, Promise
+from models.checkpoints.metadata import Level, Metadata, Promise
 from models.classifier import Classifier
 from tests.models.small_checkpoints import small_checkpoint
 from tests.trainer.clusters import clusters, folded
 from trainer.data.folds import NEVER
 from trainer.heads.recipe import Recipe
-from trainer.learning.audits import AUDITED, Audits, Outcome, Sample, judge_sample, renew
+from trainer.learning.audits import AUDITED, Audits, InnerOutcome, Outcome, Sample, judge_sample, renew
 from trainer.learning.kept import KeptFeatures, as_hashes
 from trainer.learning.lesson import FittedLesson, Judged, fit_lesson, gather
 from trainer.measuring.thresholds import Thresholds
@@ -99,16 +99,20 @@ def test_those_of_the_others_that_people_have_named_count_as_what_they_are() -> 
 
 @pytest.fixture(scope="module")
 def fitted() -> FittedLesson:
+    return fitted_on(CLASSES)
+
+
+def fitted_on(classes: list[str]) -> FittedLesson:
     """A lesson on 90 images, the last ten of which judge nothing."""
     features, labels = clusters(90, 3, WIDTH, spread=0.3)
     folds = folded(90, 5)
     folds[80:] = NEVER
     hashes = as_hashes([f"{number:064x}" for number in range(90)])
     kept = KeptFeatures(
-        features.astype(np.float16), labels, labels, folds, np.arange(90), hashes, CLASSES, Recipe(strength=1e-1), 5, 0
+        features.astype(np.float16), labels, labels, folds, np.arange(90), hashes, classes, Recipe(strength=1e-1), 5, 0
     )  # fmt: skip
     part = small_checkpoint().metadata.parts[0].model_copy(update={"width": WIDTH})
-    return fit_lesson(gather(kept, {}, {}, CLASSES), [part], kept.recipe, None, None)
+    return fit_lesson(gather(kept, {}, {}, classes), [part], kept.recipe, None, None)
 
 
 def metadata(**changes: object) -> Metadata:
@@ -135,6 +139,23 @@ def test_images_are_judged_by_a_head_that_never_saw_them(fitted: FittedLesson) -
     assert judged.is_audited.tolist() == [True, False, True, False], "and contradicts nothing"
 
 
+def test_what_is_named_is_judged_for_the_folders_above_classes_too() -> None:
+    classes = ["c", "x/a", "x/b"]
+    features, labels = clusters(30, 3, WIDTH, spread=0.3, seed=7)
+    of_a = features[labels == 1][:5].astype(np.float16)
+    names: list[str | None] = ["x/a", "x/b", "x", "c", None]
+    hashes = [f"{number:064x}" for number in range(200, 205)]
+    sample = Sample(hashes, names, np.ones(5, bool), dict(zip(hashes, of_a, strict=True)))
+    nested = fitted_on(classes)
+    judged = judge_sample(sample, nested, nested.metadata(metadata(classes=classes)))
+    assert judged.right.tolist() == [True, False, False, False, False]
+    assert judged.is_audited.tolist() == [True, True, False, True, True], "x does not tell which class"
+    inner = judged.inner[1]
+    assert inner.right.tolist() == [True, True, True, False, False]
+    assert inner.is_audited.tolist() == [True] * 5
+    assert (inner.confidence > judged.confidence).all()
+
+
 class Answered(Audits):
     """Audits whose outcome is given; it is remembered what was asked for."""
 
@@ -147,7 +168,11 @@ class Answered(Audits):
         if found is None or not audited_alone:
             return found
         only = found.is_audited
-        return Outcome(found.confidence[only], found.right[only], found.is_audited[only])
+        inner = {
+            depth: InnerOutcome(each.confidence[only], each.right[only], each.is_audited[only])
+            for depth, each in found.inner.items()
+        }
+        return Outcome(found.confidence[only], found.right[only], found.is_audited[only], inner)
 
 
 PROMISE = Promise(max_error=MAX_ERROR, certainty=0.95, threshold=0.9, coverage=1)
@@ -180,6 +205,23 @@ def test_audits_that_contradict_the_data_set_end_its_promise(fitted: FittedLesso
     assert renewed(MADE, outcome(90, wrong=10), fitted) == MADE, "10 of 100 may be chance where 5 % are wrong"
     found = renewed(MADE, outcome(85, wrong=15), fitted, promises=[PROMISE])
     assert (found.kept_promise, found.lapsed, found.is_doubted, found.promises) == (None, True, True, [])
+
+
+@pytest.mark.parametrize(("wrong", "is_kept"), [(10, True), (15, False)])
+def test_audits_that_contradict_the_folders_above_classes_end_their_promise_alone(
+    fitted: FittedLesson, wrong: int, is_kept: bool
+) -> None:
+    level = Level(depth=1, threshold=0.7, promise=PROMISE.model_copy(update={"threshold": 0.7}))
+    everyone, unsure = np.full(100, True), np.full(100, 0.5)
+    inner = InnerOutcome(np.full(100, 0.95), np.arange(100) >= wrong, everyone)
+    found = renewed(replace(MADE, levels=[level]), Outcome(unsure, ~everyone, everyone, {1: inner}), fitted)
+    assert found.kept_promise == PROMISE
+    assert found.levels[0].threshold == 0.7
+    assert (found.levels[0].promise is not None) == is_kept
+    sure = Outcome(np.full(100, 0.95), everyone, everyone, {1: inner})
+    assert renewed(replace(MADE, levels=[level]), sure, fitted).levels == [level], (
+        "these go into the folders of classes"
+    )
 
 
 def test_what_nobody_has_named_contradicts_nothing(fitted: FittedLesson) -> None:

@@ -12,7 +12,7 @@ from tests.models.small_checkpoints import small_checkpoint
 from tests.trainer.clusters import Ints, clusters, folded
 from trainer.heads.candidates import Kind
 from trainer.heads.recipe import Recipe
-from trainer.learning.gate import Before, judge, probability_of_chance
+from trainer.learning.gate import Before, judge, outcomes, probability_of_chance
 from trainer.learning.kept import KeptFeatures, as_hashes
 from trainer.learning.lesson import FittedLesson, LessonImages, fit_lesson, gather
 from trainer.measuring.calibration import log_probabilities
@@ -100,6 +100,21 @@ def test_a_lesson_that_wins_nothing_does_not_pass_unless_labels_were_taken_back(
     assert judge(fitted, kept, perfect, Rule(0.5), may_win_nothing=True).passed
     hesitant = replace(before_of(fitted.images, 1), probability=np.full(180, 0.4))
     assert judge(fitted, kept, hesitant, Rule(0.5), may_win_nothing=False).passed, "as many are right, and surer"
+
+
+@pytest.mark.parametrize(("count", "passes"), [(20, False), (190, True)])
+def test_where_few_images_judge_their_loss_has_to_be_clearly_lower(count: int, passes: bool) -> None:
+    """It wins with labelled images hardly more than it loses with the others: with few of them that may be chance."""
+    kept = kept_of(count)
+    fitted = lesson_of(kept, {digest(1000 + number): CLASSES[number % 3] for number in range(12)}, 12)
+    _, probability = outcomes(fitted, Rule(0.5))
+    lost = -np.log(probability[:count]).sum()
+    less_sure = np.exp(-1.1 * lost / 12) * probability
+    before = replace(before_of(fitted.images, 1), probability=np.where(fitted.images.is_labelled, less_sure, 1))
+    judgement = judge(fitted, kept, before, Rule(0.5), may_win_nothing=False)
+    assert judgement.passed == passes
+    assert ("more labels will tell" in judgement.reason) != passes
+    assert judge(fitted, kept, before, Rule(0.5), may_win_nothing=True).passed
 
 
 def test_a_lesson_that_loses_labelled_images_does_not_pass_although_labels_were_taken_back() -> None:
