@@ -190,7 +190,9 @@ def _judge_inner(
         pairs = [(label, group.of(row).folder) for row, label in enumerate(sample.classes)]
         right = [label is not None and f"{label}/".startswith(f"{folder}/") for label, folder in pairs]
         tells = [label is None or not folder.startswith(f"{label}/") for label, folder in pairs]
-        found[group.depth] = InnerOutcome(group.probability, np.array(right), is_audited & np.array(tells))
+        found[group.depth] = InnerOutcome(
+            group.probability.astype(np.float64), np.array(right), is_audited & np.array(tells)
+        )
     return found
 
 
