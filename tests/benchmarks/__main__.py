@@ -32,6 +32,7 @@ BENCHMARKS = (
     "unlabelled",  # what images without a label bring where few have one
     "choosing",  # time, memory and accuracy of the choice of a head
     "learning",  # what lessons from people's answers bring, day by day
+    "alarms",  # how often alarms are false, in simulated years
     "audits",  # whether promises made from audits hold
     "lesson_cost",  # time and memory of a lesson
     "head_figures",  # what the docstrings of heads say of them

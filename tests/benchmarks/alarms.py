@@ -7,10 +7,13 @@ is learned once a day from the eight weeks before.
 
 from __future__ import annotations
 
+import argparse
+import json
 import math
 import random
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 from typing import NamedTuple
 
 from daemon.alarms.rhythm import DAY, HOUR, WEEK, WINDOW, Rhythm
@@ -19,6 +22,7 @@ from daemon.alarms.shares import Counted, Rise, learn
 #: A Monday, at midnight.
 _BEGIN = 4 * DAY + 2900 * WEEK
 _YEARS = 20
+_PICTURES = 300_000
 
 
 class _Habit(NamedTuple):
@@ -118,17 +122,26 @@ def rises(share: float, series: float, pictures: int, seed: int) -> tuple[int, f
 
 def main() -> None:
     """Print how often alarms are false."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    options = parser.parse_args()
+    figures: dict[str, dict[str, float]] = {}
     print("silence: false alarms a year, and hours until a silence is noticed (median)")
     for habit in _HABITS:
         alarms, noticed = silences(habit, _YEARS, 1)
         median = sorted(noticed)[len(noticed) // 2] if noticed else math.nan
-        print(f"  {habit.name:16} {alarms / _YEARS:6.2f} {median:6.0f}")
+        figures[habit.name] = {"a year": alarms / _YEARS, "hours": median}
+        print(f"  {habit.name:16} {alarms / _YEARS:6.2f} {median:6.0f}", flush=True)
     print("rising share: false alarms in a million pictures, and pictures until a rise is noticed (median)")
     for share in (0.0, 0.02, 0.2, 0.5):
         for series in (0.0, 0.1, 0.3) if share else (0.0,):
-            pictures = 300_000
-            alarms, until = rises(share, series, pictures, 1)
-            print(f"  share {share:4.2f}, series {series:3.1f} {alarms / pictures * 1e6:6.1f} {until:6.0f}")
+            alarms, until = rises(share, series, _PICTURES, 1)
+            figures[f"share {share}, series {series}"] = {"a million": alarms / _PICTURES * 1e6, "pictures": until}
+            print(
+                f"  share {share:4.2f}, series {series:3.1f} {alarms / _PICTURES * 1e6:6.1f} {until:6.0f}", flush=True
+            )
+    if options.json:
+        options.json.write_text(json.dumps(figures))
 
 
 if __name__ == "__main__":
