@@ -185,6 +185,8 @@ class ResortPlanner:
         if prediction is None or ruling is None or decoded.source is None:
             return UNREADABLE
         lies_in = self._lies_in(decoded.path)
+        if lies_in in (prediction.label, ruling.label) and decoded.path in self._tags:
+            return AGREES
         if lies_in in (prediction.label, ruling.label):
             # By a rule that was changed since, its class may have another output.
             output = output_of(decoded.path, self.paths.outputs)
