@@ -45,7 +45,8 @@ def recover(journal: Journal, roots: Roots | None = None) -> Counter[State]:
     ``roots``: the inboxes and the output, see `Roots`. Raises JournalBusy.
     """
     rows = journal.interrupted()
-    for row in rows:
+    # Tags come last: a sidecar that has gone after its image would not be recognised any more once it has one.
+    for row in sorted(rows, key=lambda row: row.action == "tag"):
         try:
             report_progress()
             with OpenFolders(roots or Roots()) as folders:
