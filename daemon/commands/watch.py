@@ -25,12 +25,15 @@ commands:
   {program} resort --help     move filed images to where a newer checkpoint files them
   {program} relabel --help    move images to another class, and keep that as a label
   {program} labels --help     list, take back or export what you said of images
+  {program} archive --help    classify millions of pictures, here or in a bucket
   {program} review --help     look through the images in a browser, and decide
   {program} learn --help      learn now from what you said of images
   {program} status --help     show the state of the running daemon
   {program} rescan --help     let the running daemon look through its inboxes now
   {program} reload --help     let the running daemon read its settings again
   {program} doctor --help     check everything that the daemon needs
+  {program} alarms --help     list what was wrong, and when it was over
+  {program} alerts --help     send alarms to your telephone, by mail, by MQTT, …
   {program} unit --help       print or install a unit for systemd
 
 Every option but --config, --once and --dry-run may stand in config.toml or in the environment

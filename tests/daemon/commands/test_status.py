@@ -213,6 +213,7 @@ def test_a_damaged_file_is_a_sentence(tmp_path: Path) -> None:
 
 def asked(folder: Path) -> dict[str, object]:
     done = run("daemon", "status", "--json", "--state-dir", "state", cwd=folder)
+    assert done.stdout, done.stderr
     answer = json.loads(done.stdout)
     assert done.returncode == (0 if answer["running"] else 3)
     assert isinstance(answer, dict)
@@ -224,6 +225,7 @@ def test_a_real_daemon_is_seen_at_work_killed_and_stopped(tmp_path: Path, publis
     with daemon(tmp_path, "--state-dir", "state") as running:
         save(KINDS[0], 1, tmp_path / "inbox" / "image.png")
         running.wait_until_said("image.png ->")
+        wait_for(lambda: run("daemon", "status", "--state-dir", "state", cwd=tmp_path).returncode == 0, "its own word")
         wait_for(lambda: asked(tmp_path)["images"], "the image is counted")
         answer = asked(tmp_path)
         assert (answer["running"], answer["pid"]) == (True, running.process.pid)
@@ -242,7 +244,8 @@ def test_a_real_daemon_is_seen_at_work_killed_and_stopped(tmp_path: Path, publis
         assert asked(tmp_path)["running"] is False
         assert "GONE" in run("daemon", "status", "--state-dir", "state", cwd=tmp_path).stdout
     with daemon(tmp_path, "--state-dir", "state") as running:
-        wait_for(lambda: asked(tmp_path)["running"], "the new daemon's own word")
+        wait_for(lambda: run("daemon", "status", "--state-dir", "state", cwd=tmp_path).returncode == 0, "its own word")
+        assert asked(tmp_path)["running"]
         (tmp_path / "inbox" / "text.png").write_text("this is no picture")
         running.wait_until_said("text.png ->")
         assert running.terminate() == 0
