@@ -33,8 +33,8 @@ from models.weights.store import WeightsStore
 _NICENESS = 19
 #: Images that are decoded and looked at together, and after how many of them the features are written.
 _BATCH, _WRITE_EVERY = 32, 1024
-#: Of so many images groups are made before the others have been looked at.
-FIRST_GROUPED = 256
+#: Of so many images groups are made before the others have been looked at, and again of so many times as many.
+FIRST_GROUPED, TIMES_AS_MANY = 256, 4
 #: More images than these are gathered into so many bunches first: all their distances would not fit into the memory.
 MOST_AT_ONCE = 2000
 #: Images are alike that are nearer than this share of the usual distance of two images.
@@ -97,7 +97,7 @@ def _answer(question: Question) -> None:
 class Answers:
     """What is said while images are looked at: how many are left, and the groups of those that are known already.
 
-    The groups are made anew whenever twice as many images are known.
+    The groups are made anew whenever `TIMES_AS_MANY` images are known.
     """
 
     def __init__(self, question: Question, classes: Sequence[str], kept: KeptFeatures) -> None:
@@ -112,7 +112,7 @@ class Answers:
         known = len(self._images) - left
         _say({"progress": known / max(len(self._images), 1), "left": left})
         if self._wanted == "groups" and left and known >= self._due:
-            self._due = 2 * known
+            self._due = TIMES_AS_MANY * known
             _say({"groups": self._compared(), "left": left})
 
     def last(self) -> None:

@@ -19,6 +19,7 @@ from daemon.review.likeness import (
     FIRST_GROUPED,
     MOST_AT_ONCE,
     SMALLEST_GROUP,
+    TIMES_AS_MANY,
     Answers,
     Question,
     groups_of,
@@ -104,7 +105,7 @@ def test_groups_come_while_a_large_pile_is_still_being_looked_at(
     grouped = [
         (count - one["left"], sum(len(group["ids"]) for group in one["groups"])) for one in said if "groups" in one
     ]
-    assert grouped == [(known, known) for known in (FIRST_GROUPED, 2 * FIRST_GROUPED, 4 * FIRST_GROUPED, count)]
+    assert grouped == [(known, known) for known in (FIRST_GROUPED, TIMES_AS_MANY * FIRST_GROUPED, count)]
     assert {one["alike"] for one in said[-1]["groups"]} == {True}
     assert [one["left"] for one in said if "progress" in one] == list(range(count, -1, -64))
 
