@@ -182,6 +182,8 @@ class CarryingOut:
         )
 
     def _take_back(self, done: Done | None) -> Done:
+        if done is not None and done.refused is not None:  # nothing was done
+            return Done(says=tr("taken back"), image=done.image)
         if done is None or not done.can_take_back:
             return Done(refused=tr("that cannot be taken back"))
         if done.filing is not None:

@@ -156,9 +156,12 @@ class DecisionQueue:
 
     def _done_of(self, key: str) -> Done | None:
         known = self._known.get(key)
-        return (
-            None if known is None else known.done or Done(waiting=known.state.state == "waiting", image=known.state.id)
-        )
+        if known is None:
+            return None
+        if known.done is not None:
+            return known.done
+        refused = known.state.says if known.state.state == "refused" else None
+        return Done(refused=refused, waiting=known.state.state == "waiting", image=known.state.id)
 
     def _run(self) -> None:
         pause = 0.1

@@ -51,6 +51,7 @@ _PICTURES = (
     mark("no class proposed"),
     mark("{name}, {share} sure"),
     mark("Larger"),
+    mark("Smaller"),
     mark("Select all"),
     mark("Undo"),
     mark("Accept"),

@@ -16,11 +16,14 @@ import { VIEWS } from "./views.js";
 /** @typedef {import("./types.js").Picture} Picture */
 /** @typedef {import("./types.js").Decision} Decision */
 /** @typedef {import("./board.js").Place} Place */
-/** @typedef {{deck: Deck, keys: string[], pictures: Picture[], places: Place[]}} Step */
+/** @typedef {{deck: Deck, address: string, decisions: Decision[], all: string[], keys: string[], pictures: Picture[], places: Place[]}} Step what was decided at once; `keys`: those of `all` that were not refused */
+/** @typedef {{step: Step, index: number, isBack: boolean}} Made a decision on a picture of a step, or its being taken back */
 
 /** Waiting is only spoken of when it lasts. */
 const PATIENCE_MS = 800;
 const STEPS = 500;
+/** Classes are asked for again this long after something has changed. */
+const CLASSES_MS = 3000;
 
 export class App {
   /** @param {any} session */
@@ -28,14 +31,18 @@ export class App {
     this.session = session;
     /** @type {Step[]} what can be taken back, the last one last */
     this.steps = [];
-    /** @type {Map<string, {step: Step, index: number}>} */
+    /** @type {Map<string, Made>} by the key */
     this.made = new Map();
     /** @type {Set<string>} images that were decided on here */
     this.mine = new Set();
+    /** @type {Set<string>} those of them whose decisions were not taken back */
+    this.gone = new Set();
     /** @type {string | null} the run in use */
     this.model = session.model;
     this.away = "";
     this.trouble = "";
+    /** What the view is of, however its address is written. */
+    this.address = "";
     this.panel = new ClassPanel({
       place: session.output,
       picked: (name, isNew) => this.view?.deck?.label(name, isNew),
@@ -83,6 +90,7 @@ export class App {
       if (isCurrent) link.scrollIntoView({ block: "nearest", inline: "nearest" });
     }
     document.body.dataset.view = VIEWS[index].id;
+    this.address = `${VIEWS[index].id}/${rest ?? ""}`;
     this.view = VIEWS[index].make(this, decodeURIComponent(rest ?? ""));
     document.title = `${VIEWS[index].title()} – imagesortd`;
     document.body.toggleAttribute("data-plain", !this.view.deck);
@@ -99,9 +107,12 @@ export class App {
    */
   decided({ deck, decisions, pictures, places }) {
     const keys = this.decisions.add(decisions);
-    const step = { deck, keys, pictures, places };
-    keys.forEach((key, index) => this.made.set(key, { step, index }));
-    for (const picture of pictures) this.mine.add(picture.id);
+    const step = { deck, address: this.address, decisions, all: keys, keys, pictures, places };
+    keys.forEach((key, index) => this.made.set(key, { step, index, isBack: false }));
+    for (const { id } of pictures) {
+      this.mine.add(id);
+      this.gone.add(id);
+    }
     this.steps.push(step);
     if (this.steps.length > STEPS) this.steps.shift();
     this.#say(sentenceOf(decisions));
@@ -111,13 +122,29 @@ export class App {
   undo() {
     const step = this.steps.pop();
     if (!step) return announce(t("There is nothing to undo"));
-    this.decisions.takeBack(step.keys);
+    const indices = step.keys.map((key) => step.all.indexOf(key));
+    this.decisions.takeBack(step.keys).forEach((key, place) => {
+      this.made.set(key, { step, index: indices[place], isBack: true });
+    });
     for (const key of step.keys) this.made.delete(key);
-    if (step.deck === this.view.deck) {
-      step.deck.board.restore(step.places);
-      this.view.restored?.(step.pictures);
-    }
+    this.#bringBack(step, indices);
     this.#say([tn("{count} decision taken back", "{count} decisions taken back", step.keys.length)]);
+  }
+
+  /**
+   * Show pictures of a step again: where they were, or in the same view, which was made anew since.
+   * @param {Step} step
+   * @param {number[]} indices
+   */
+  #bringBack(step, indices) {
+    const pictures = indices.map((index) => step.pictures[index]);
+    for (const { id } of pictures) this.gone.delete(id);
+    const ids = new Set(pictures.map(({ id }) => id));
+    const isSame = step.deck === this.view.deck;
+    if (!isSame && (step.address !== this.address || this.view.refills)) return;
+    if (isSame) step.deck.board.restore(step.places.filter(({ tile }) => ids.has(tile.dataset.id ?? "")));
+    else this.view.deck?.board.bring(pictures, document.title);
+    this.view.restored?.(pictures);
   }
 
   /**
@@ -202,21 +229,49 @@ export class App {
   }
 
   /**
-   * Put a picture back that could not be decided on.
+   * Put a picture back that could not be decided on; or take one off again whose decision could not be taken back.
    * @param {string} key
    * @param {string} says
-   * @param {{step: Step, index: number} | undefined} made
+   * @param {Made | undefined} made
    */
   #refused(key, says, made) {
     this.notice(says);
     if (!made) return;
-    const { step, index } = made;
-    step.keys = step.keys.filter((one) => one !== key);
-    const place = step.places.find(({ tile }) => tile.dataset.id === step.pictures[index].id);
-    if (place && step.deck === this.view.deck) {
-      step.deck.board.restore([place]);
-      this.view.restored?.([step.pictures[index]]);
+    const { step, index, isBack } = made;
+    const picture = step.pictures[index];
+    if (isBack) {
+      this.gone.add(picture.id);
+      if (!this.view.deck?.board.has(picture.id)) return;
+      this.view.deck.board.take([picture.id]);
+      this.view.decided?.([picture], [step.decisions[index]]);
+      return;
     }
+    step.keys = step.keys.filter((one) => one !== key);
+    if (step.decisions[index].new) this.#classRefused(step.decisions[index].to);
+    this.#bringBack(step, [index]);
+  }
+
+  /**
+   * A class that was named here cannot be: it goes from the panel, unless there is one.
+   * @param {string} name
+   */
+  #classRefused(name) {
+    this.panel.named.delete(name);
+    this.#lookAtClasses(0);
+  }
+
+  /**
+   * Other pages and people make classes, and images are filed: show what there is, in a while.
+   * @param {number} wait
+   */
+  #lookAtClasses(wait) {
+    if (wait && this.looking) return;
+    clearTimeout(this.looking);
+    this.looking = setTimeout(async () => {
+      const answer = await get("classes").catch(() => null);
+      this.looking = undefined;
+      if (answer) this.panel.renew(answer.classes);
+    }, wait);
   }
 
   /** @param {any} changes */
@@ -226,6 +281,7 @@ export class App {
     const gone = changes.decided.map(String).filter((/** @type {string} */ id) => !this.mine.has(id));
     this.view?.deck?.drop(gone);
     this.view?.heard?.(changes);
+    this.#lookAtClasses(CLASSES_MS);
     this.#showWaiting();
     if (changes.model !== undefined && changes.model !== this.model) void this.#learnt(changes.model);
   }

@@ -199,16 +199,32 @@ export class Board {
   }
 
   /**
-   * Put tiles back to where they were, and make the first of them current.
+   * Put tiles back to where they were, and make the first of them current; not those whose section is gone.
    * @param {Place[]} places
    */
   restore(places) {
-    for (const { tile, list, next } of [...places].reverse()) {
+    const here = places.filter(({ tile, list }) => this.root.contains(list) && this.pictures.has(idOf(tile)));
+    for (const { tile, list, next } of [...here].reverse()) {
       if (tile.isConnected) continue;
       list.insertBefore(tile, next?.parentElement === list ? next : null);
       showSection(list);
     }
-    if (places.length) this.go(places[0].tile);
+    if (here.length) this.go(here[0].tile);
+  }
+
+  /**
+   * Put pictures on the board that come back from elsewhere: before the current one, which the first of them becomes.
+   * @param {Picture[]} pictures
+   * @param {string} label of their section, where there is none
+   */
+  bring(pictures, label) {
+    const before = this.current;
+    const some = /** @type {HTMLElement | null} */ (before?.parentElement ?? this.root.querySelector("ul.tiles"));
+    const missing = pictures.filter(({ id }) => !this.pictures.has(id));
+    this.add(some ?? this.section(label), missing, true);
+    before?.before(...missing.map(({ id }) => /** @type {HTMLElement} */ (this.#tile(id))));
+    const first = pictures.map(({ id }) => this.#tile(id)).find((tile) => tile !== null);
+    if (first) this.go(first);
   }
 
   /**
@@ -221,7 +237,7 @@ export class Board {
 
   /** @param {string} id */
   has(id) {
-    return Boolean(this.root.querySelector(`li[data-id="${CSS.escape(id)}"]`));
+    return this.#tile(id) !== null;
   }
 
   get size() {
@@ -232,6 +248,14 @@ export class Board {
   #watchEnd() {
     this.watcher.unobserve(this.end);
     this.watcher.observe(this.end);
+  }
+
+  /**
+   * @param {string} id
+   * @returns {HTMLElement | null}
+   */
+  #tile(id) {
+    return this.root.querySelector(`li[data-id="${CSS.escape(id)}"]`);
   }
 
   /** @param {string} id */

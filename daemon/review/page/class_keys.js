@@ -13,11 +13,18 @@ export function assign(classes, place) {
   const kept = JSON.parse(localStorage.getItem(store) ?? "{}");
   const keys = new Map(classes.filter((name) => Object.hasOwn(kept, name)).map((name) => [name, kept[name]]));
   const taken = new Set(keys.values());
-  const free = [...CLASS_KEYS].filter((key) => !taken.has(key));
+  const left = new Map(Object.entries(kept).filter(([name]) => !keys.has(name)).map(([name, key]) => [key, name]));
+  const isFree = (/** @type {string} */ key) => !taken.has(key);
+  // The keys of classes that are away are given to others last.
+  const free = [...CLASS_KEYS].filter((key) => isFree(key) && !left.has(key));
+  free.push(...[...CLASS_KEYS].filter((key) => isFree(key) && left.has(key)));
   for (const name of classes) {
     if (keys.has(name) || !free.length) continue;
-    keys.set(name, /** @type {string} */ (free.shift()));
+    const key = /** @type {string} */ (free.shift());
+    keys.set(name, key);
+    left.delete(key);
   }
-  localStorage.setItem(store, JSON.stringify(Object.fromEntries(keys)));
+  const away = [...left].map(([key, name]) => [name, key]);
+  localStorage.setItem(store, JSON.stringify(Object.fromEntries([...away, ...keys])));
   return keys;
 }

@@ -22,6 +22,8 @@ export class ClassPanel {
     this.classes = [];
     /** @type {Map<string, string>} */
     this.keys = new Map();
+    /** @type {Set<string>} classes that were named here, and may have to be made yet */
+    this.named = new Set();
     /** @type {string | null} */
     this.proposed = null;
     this.list = el("div", { class: "class-list" });
@@ -38,13 +40,14 @@ export class ClassPanel {
         onkeydown: (/** @type {KeyboardEvent} */ event) => this.#typed(event),
       })
     );
+    this.large = command("large", t("Larger"), "␣", pressed);
     this.accept = el("button", { class: "action accept", onclick: () => pressed("accept") });
     this.actions = el(
       "div",
       { class: "actions" },
       this.accept,
       command("unknown", t("Wrong"), "-", pressed),
-      command("large", t("Larger"), "␣", pressed),
+      this.large,
       command("select-all", t("Select all"), "Ctrl A", pressed),
       command("undo", t("Undo"), "⌫", pressed),
     );
@@ -70,8 +73,32 @@ export class ClassPanel {
     this.#draw();
   }
 
+  /**
+   * Take over the classes that there are now, and how many images are in each.
+   * @param {Class[]} classes
+   */
+  renew(classes) {
+    const are = new Set(classes.map((one) => one.name));
+    const named = this.classes.filter((one) => this.named.has(one.name) && !are.has(one.name));
+    const all = [...classes, ...named];
+    const isSame = all.length === this.classes.length && all.every((one, at) => isLike(one, this.classes[at]));
+    if (!isSame) return this.use(all);
+    this.classes = all;
+    const counts = new Map(all.map((one) => [one.name, one.count]));
+    for (const button of this.list.querySelectorAll("button[data-name]")) {
+      const count = counts.get(/** @type {HTMLElement} */ (button).dataset.name ?? "");
+      fill(/** @type {Element} */ (button.querySelector(".count")), count ? number(count) : "");
+    }
+  }
+
+  /** @param {boolean} isLarge whether the large picture is shown */
+  showLarge(isLarge) {
+    fill(/** @type {Element} */ (this.large.querySelector("span")), isLarge ? t("Smaller") : t("Larger"));
+  }
+
   /** @param {string} name of a class that has just been made */
   join(name) {
+    this.named.add(name);
     if (this.classes.some((one) => one.name === name)) return;
     this.use([...this.classes, { name, count: 0, is_learnt: false, is_inner: false }]);
   }
@@ -118,35 +145,58 @@ export class ClassPanel {
   }
 
   #draw() {
-    const wanted = this.field.value.trim();
+    const wanted = this.#wanted;
     const classes = this.#matching(wanted);
-    const isNew = wanted !== "" && !this.classes.some((one) => one.name === wanted);
+    const taken = this.#taken(wanted);
+    const made = wanted && !this.#exact(wanted) && el("button", { class: taken ? "class is-new" : "class is-new is-proposed", onclick: () => this.#pick(wanted, true) },
+      taken ? el("span", { class: "no-key" }) : key("⏎"), el("span", {}, ...nodes("New class {name}", { name: wanted })));
     fill(
       this.list,
-      ...classes.map((one) => this.#button(one)),
-      isNew && el("button", { class: "class is-new", onclick: () => this.#pick(wanted, true) },
-        el("span", {}, ...nodes("New class {name}", { name: wanted }))),
+      !taken && made,
+      ...classes.map((one) => this.#button(one, one === taken ? "⏎" : this.keys.get(one.name), wanted ? one === taken : one.name === this.proposed)),
+      taken && made,
       !wanted && el("button", { class: "class is-none", onclick: this.none }, key("0"), el("span", {}, t("None of these"))),
     );
+  }
+
+  /** What is typed, as names of classes mostly are written. */
+  get #wanted() {
+    return this.field.value.trim().normalize("NFC");
+  }
+
+  /** @param {string} wanted */
+  #exact(wanted) {
+    return this.classes.find((one) => one.name.normalize("NFC") === wanted);
+  }
+
+  /**
+   * The class that Enter takes, where it makes no new one.
+   * @param {string} wanted
+   */
+  #taken(wanted) {
+    if (!wanted) return undefined;
+    return this.#exact(wanted) ?? this.#matching(wanted).find((one) => rank(one.name, fold(wanted)) < 2);
   }
 
   /** @param {string} wanted */
   #matching(wanted) {
     const classes = this.classes.filter((one) => !one.is_inner);
     if (!wanted) return classes;
-    const folded = wanted.toLocaleLowerCase();
-    const found = classes.filter((one) => one.name.toLocaleLowerCase().includes(folded));
-    const rank = (/** @type {Class} */ one) => (one.name.toLocaleLowerCase().startsWith(folded) ? 0 : 1);
-    return found.sort((a, b) => rank(a) - rank(b));
+    const folded = fold(wanted);
+    const found = classes.filter((one) => fold(one.name).includes(folded));
+    return found.sort((a, b) => rank(a.name, folded) - rank(b.name, folded));
   }
 
-  /** @param {Class} one */
-  #button(one) {
-    const shortcut = this.keys.get(one.name);
+  /**
+   * @param {Class} one
+   * @param {string | undefined} shortcut
+   * @param {boolean} isProposed
+   */
+  #button(one, shortcut, isProposed) {
     const button = el(
       "button",
       {
-        class: one.name === this.proposed ? "class is-proposed" : "class",
+        class: isProposed ? "class is-proposed" : "class",
         dataset: { name: one.name },
         onclick: () => this.#pick(one.name, false),
         ondragover: (/** @type {DragEvent} */ event) => event.preventDefault(),
@@ -173,10 +223,9 @@ export class ClassPanel {
   #typed(event) {
     if (event.isComposing) return;
     if (event.key === "Escape") this.#pick(null, false);
-    if (event.key !== "Enter" || !this.field.value.trim()) return;
-    const wanted = this.field.value.trim();
-    const exact = this.classes.find((one) => one.name === wanted);
-    const match = exact ?? this.#matching(wanted).find((one) => startsWith(one.name, wanted));
+    const wanted = this.#wanted;
+    if (event.key !== "Enter" || !wanted) return;
+    const match = this.#taken(wanted);
     this.#pick(match && !event.shiftKey ? match.name : wanted, !match || event.shiftKey);
     event.preventDefault();
   }
@@ -194,11 +243,28 @@ export class ClassPanel {
 }
 
 /**
+ * How well the name of a class fits what is typed: it begins with it, a class in it does, or it has it somewhere.
  * @param {string} name
- * @param {string} wanted
+ * @param {string} folded
  */
-function startsWith(name, wanted) {
-  return name.toLocaleLowerCase().startsWith(wanted.toLocaleLowerCase());
+function rank(name, folded) {
+  const within = fold(name);
+  if (within.startsWith(folded)) return 0;
+  return within.includes(`/${folded}`) ? 1 : 2;
+}
+
+/** @param {string} name */
+function fold(name) {
+  return name.normalize("NFC").toLocaleLowerCase();
+}
+
+/**
+ * Whether a class is shown as another one is, but for the number of its images.
+ * @param {Class} one
+ * @param {Class} other
+ */
+function isLike(one, other) {
+  return one.name === other.name && one.is_inner === other.is_inner;
 }
 
 /** @param {string} text */

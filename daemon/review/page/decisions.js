@@ -1,14 +1,14 @@
 /**
  * Decisions on their way to the server: in batches, in order, each by a key of its own, so that sending one again does
- * nothing new. What has not arrived outlives a reload of the page.
+ * nothing new. What has not been carried out outlives a reload of the page, and a restart of the server.
  */
 
-import { Away, post, Refused } from "./api.js";
+import { Away, post, PREFIX, Refused } from "./api.js";
 
 /** @typedef {import("./types.js").Decision} Decision */
-/** @typedef {{key: string, state: "waiting" | "done" | "refused", says: string, can_take_back: boolean}} State */
+/** @typedef {{key: string, state: "waiting" | "done" | "refused" | "unknown", says: string, can_take_back: boolean}} State */
 
-const STORE = "imagesortd decisions";
+const STORE = `imagesortd decisions ${PREFIX}`;
 const GATHER_MS = 40;
 const [FIRST_PAUSE_MS, LONGEST_PAUSE_MS] = [500, 5000];
 /** Keys that are asked about at once: they are in the address. */
@@ -29,8 +29,8 @@ export class Decisions {
     this.asking = asking;
     /** @type {Decision[]} not known to have arrived */
     this.unsent = JSON.parse(sessionStorage.getItem(STORE) ?? "[]");
-    /** @type {Set<string>} arrived, and waiting for a daemon */
-    this.waiting = new Set();
+    /** @type {Map<string, Decision>} arrived, and waiting for a daemon */
+    this.waiting = new Map();
     this.isAway = false;
     this.isSending = false;
     this.pause = FIRST_PAUSE_MS;
@@ -64,22 +64,37 @@ export class Decisions {
 
   /** The keys of decisions that wait, to ask about. */
   get asked() {
-    return [...this.waiting].slice(0, MOST_ASKED);
+    return [...this.waiting.keys()].slice(0, MOST_ASKED);
   }
 
   /**
    * Take over what the server says about decisions.
    * @param {State[]} states
+   * @param {Decision[]} [batch] those that have just arrived
    */
-  hear(states) {
-    const isNew = states.some((state) => state.state === "waiting" && !this.waiting.has(state.key));
+  hear(states, batch = []) {
+    const arrived = new Map(batch.map((decision) => [decision.key, decision]));
+    if (states.some(({ key, state }) => state === "unknown" && this.waiting.has(key))) this.#sendAgain();
+    let isNew = false;
     for (const state of states) {
-      if (state.state === "waiting") this.waiting.add(state.key);
-      else this.waiting.delete(state.key);
-      if (state.state !== "waiting") this.settled(state);
+      const decision = arrived.get(state.key);
+      if (state.state === "waiting" && decision) {
+        isNew = true;
+        this.waiting.set(state.key, decision);
+      } else if (state.state === "done" || state.state === "refused") {
+        this.waiting.delete(state.key);
+        this.settled(state);
+      }
     }
     if (isNew) this.asking();
-    this.changed();
+    this.#keep();
+  }
+
+  /** The server was restarted, and has lost what it had not done: all of it is sent again, in its order. */
+  #sendAgain() {
+    this.unsent.unshift(...this.waiting.values());
+    this.waiting.clear();
+    this.#later(0);
   }
 
   /** @param {number} wait */
@@ -94,7 +109,7 @@ export class Decisions {
     try {
       const answer = await post("decisions", { decisions: batch });
       this.#arrived(batch);
-      this.hear(answer.decisions);
+      this.hear(answer.decisions, batch);
     } catch (error) {
       if (error instanceof Away || (error instanceof Refused && error.status === 401)) this.#isNotThere();
       else if (error instanceof Refused) this.#refused(batch, error.message);
@@ -113,7 +128,8 @@ export class Decisions {
   /** @param {Decision[]} batch */
   #arrived(batch) {
     this.isAway = false;
-    this.unsent.splice(0, batch.length);
+    const sent = new Set(batch.map((decision) => decision.key));
+    this.unsent = this.unsent.filter((decision) => !sent.has(decision.key));
     this.#keep();
   }
 
@@ -127,7 +143,11 @@ export class Decisions {
   }
 
   #keep() {
-    sessionStorage.setItem(STORE, JSON.stringify(this.unsent));
+    try {
+      sessionStorage.setItem(STORE, JSON.stringify([...this.waiting.values(), ...this.unsent]));
+    } catch {
+      // There is no room for so many: they are still sent, but would not outlive a reload.
+    }
     this.changed();
   }
 }

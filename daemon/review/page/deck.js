@@ -49,6 +49,7 @@ export class Deck {
     if (isOpen === this.large.isOpen || (isOpen && !this.board.current)) return;
     this.large.open(isOpen);
     document.body.classList.toggle("shows-large", isOpen);
+    this.app.panel.showLarge(isOpen);
     if (isOpen) this.refresh();
     else this.board.go(this.board.current);
   }
@@ -88,7 +89,9 @@ export class Deck {
    * @param {Picture[]} [pictures]
    */
   label(name, isNew, pictures) {
-    if (this.decide((picture) => this.rules.label(picture, name, isNew), pictures)) this.app.panel.join(name);
+    const { panel } = this.app;
+    const mayBeNew = isNew || panel.named.has(name);
+    if (this.decide((picture) => this.rules.label(picture, name, mayBeNew), pictures) && isNew) panel.join(name);
   }
 
   /**
@@ -134,7 +137,10 @@ export class Deck {
   refresh() {
     const { targets, picture, current } = this.board;
     if (this.large.isOpen) this.large.show(picture, following(current).map((id) => this.#picture(id)));
-    if (!this.large.isOpen) document.body.classList.remove("shows-large");
+    if (!this.large.isOpen) {
+      document.body.classList.remove("shows-large");
+      this.app.panel.showLarge(false);
+    }
     const names = new Set(targets.map(this.rules.proposed));
     const [name] = names.size === 1 ? names : [null];
     const possible = targets.some((one) => this.rules.accept(one) !== null);

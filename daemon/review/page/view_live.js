@@ -61,7 +61,7 @@ export class Live {
    * @param {boolean} isNewer
    */
   #arrived(page, isNewer) {
-    const pictures = page.images.map(asPicture).filter((/** @type {any} */ one) => !this.app.mine.has(one.id));
+    const pictures = page.images.map(asPicture).filter((/** @type {any} */ one) => !this.app.gone.has(one.id));
     this.deck.board.add(this.list, pictures, isNewer);
     this.empty.hidden = this.deck.board.size > 0;
   }

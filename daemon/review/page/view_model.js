@@ -27,6 +27,8 @@ export class Model {
     /** @type {Paged | null} */
     this.pages = null;
     this.isCell = false;
+    /** What is taken back comes with the next answer of the server. */
+    this.refills = true;
     /** @type {any[]} */
     this.likelyWrong = [];
     /** @type {number | undefined} */

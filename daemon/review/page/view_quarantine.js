@@ -46,7 +46,8 @@ export class Quarantine {
     this.pages = new Paged(
       (after) => get("quarantine", { reason: this.reason, after, limit: 60 }),
       (page) => {
-        this.deck.board.add(list, page.images.map(asPicture));
+        const pictures = page.images.map(asPicture).filter((/** @type {any} */ one) => one.waiting === null && !this.app.gone.has(one.id));
+        this.deck.board.add(list, pictures);
         this.empty.hidden = this.deck.board.size > 0;
         this.#drawReasons(page.reasons);
       },

@@ -138,10 +138,10 @@ export class Unsure {
    * @param {any[]} images
    */
   async #show(group, images) {
-    const pictures = images.map(picture).filter((one) => one.waiting === null && !this.app.mine.has(one.id));
+    const pictures = images.map(picture).filter((one) => one.waiting === null && !this.app.gone.has(one.id));
     for (let start = 0; start < pictures.length; start += AT_ONCE) {
       if (start) await breath();
-      const some = pictures.slice(start, start + AT_ONCE).filter((one) => !this.app.mine.has(one.id));
+      const some = pictures.slice(start, start + AT_ONCE).filter((one) => !this.app.gone.has(one.id));
       for (const one of some) if (!this.deck.board.pictures.has(one.id)) this.groupOf.set(one.id, group);
       this.deck.board.add(group.list, some);
     }

@@ -180,6 +180,12 @@ def test_decisions_wait_while_the_daemon_restarts_and_none_is_lost(reviewed: Rev
     assert len(_labels(reviewed)) == 12
 
 
+def test_what_was_refused_is_taken_back_without_a_word(page: Page) -> None:
+    image = page.browser.unsure()[0]
+    assert page.browser.decide(_label(image, "badger", key="no-such-class"))[0]["state"] == "refused"
+    assert page.browser.decide({"kind": "take-back", "of": "no-such-class"})[0]["state"] == "done"
+
+
 def test_a_decision_that_is_always_refused_keeps_no_other_from_being_done(reviewed: Reviewed) -> None:
     poison = reviewed.place()
 

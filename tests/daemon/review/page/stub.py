@@ -56,6 +56,7 @@ def picture(number: int, side: int) -> bytes:
 class Stub:
     """The answers. ``decided`` keeps every decision by its key; ``is_down`` lets all requests fail.
 
+    ``refuses_back``: why nothing can be taken back. ``loses``: batches that are lost with a server that is restarted.
     ``ungrouped``: images that have yet to be looked at before any is grouped. ``drawn``: pictures that differ.
     """
 
@@ -64,6 +65,8 @@ class Stub:
     is_down: bool = False
     refuses: str | None = None
     refuses_late: str | None = None
+    refuses_back: str | None = None
+    loses: int = 0
     classes: tuple[str, ...] = CLASSES
     odd_names: bool = True
     audits: int = 1
@@ -146,7 +149,8 @@ class Stub:
             self.revision -= 1
             self.waiting_routes.append(route)
             asked = [key for key in query.get("keys", "").split(",") if key]
-            return self.tell(decisions=[{"key": key, "state": "refused", "says": self.refuses_late} for key in asked])
+            became = "unknown" if self.refuses_late is None else "refused"
+            return self.tell(decisions=[{"key": key, "state": became, "says": self.refuses_late} for key in asked])
         if name == "decisions":
             return self._decide(route, json.loads(route.request.post_data or ""))
         answer: dict[str, Callable[[Mapping[str, str]], object]] = {
@@ -172,13 +176,15 @@ class Stub:
 
     def _decide(self, route: Route, asked: dict[str, Any]) -> None:
         self.batches.append(len(asked["decisions"]))
-        state = "refused" if self.refuses else "waiting" if self.refuses_late else "done"
+        is_lost = self.loses > 0
+        self.loses -= is_lost
         states = []
         for decision in asked["decisions"]:
-            if not self.refuses:
+            says = (self.refuses_back if decision["kind"] == "take-back" else None) or self.refuses
+            if not says and not is_lost:
                 self.decided.setdefault(decision["key"], decision)
-            says = self.refuses or ""
-            states.append({"key": decision["key"], "state": state, "id": decision.get("id"), "says": says})
+            state = "refused" if says else "waiting" if self.refuses_late or is_lost else "done"
+            states.append({"key": decision["key"], "state": state, "id": decision.get("id"), "says": says or ""})
         route.fulfill(status=200, json={"decisions": states, "revision": self.revision})
 
     def _session(self, _: Mapping[str, str]) -> object:
