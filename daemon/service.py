@@ -226,6 +226,8 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
         for skipped in skipped_by_inbox.values():
             if skipped.count:
                 logger.info("{}", skipped)
+            if skipped.raw_files:
+                logger.warning("{}", skipped.about_raw_files)
             if skipped.leftovers.pictures:
                 logger.info("{}: {}", shown(skipped.folder), skipped.leftovers)
         monitor.stopping(watcher.status())

@@ -47,6 +47,7 @@ from daemon.state import state_folder
 from daemon.watching.skipped import survey
 from models.allowed import INSTALL_IT, allow_plugins, missing_plugins
 from models.errors import UserError
+from models.files.image_names import reads_raw
 from models.text.commandline import Parser, print_json
 from models.text.language import mark, tr
 from models.text.printable import columns, padded
@@ -202,6 +203,8 @@ def _name_findings(inbox: Path, settings: Settings) -> Iterator[Finding]:
     if passed.count:
         advice = tr("give those that are pictures an ending such as .jpg, or move them away")
         yield note("inbox", str(passed), advice)
+    if passed.raw_files:
+        yield note("inbox", passed.about_raw_files)
 
 
 def own_folder_findings(subject: str, folder: Path) -> Iterator[Finding]:
@@ -275,6 +278,8 @@ def decoder_findings() -> Iterator[Finding]:
         kinds = ", ".join(_DECODERS)
         text = tr("Pillow {version} reads {kinds}; pillow-heif reads HEIC", version=PIL.__version__, kinds=kinds)
         yield fine("decoders", text)
+    if reads_raw():
+        yield fine("decoders", tr("rawpy reads raw files of cameras"))
 
 
 #: Pillow's word for what reads a format; GIF and BMP need nothing.

@@ -304,7 +304,7 @@ def _print_summary(
         head = {
             "output": str(output),
             "folders": folders,
-            "not_looked_at": skipped.count + foreign,
+            "not_looked_at": skipped.count + skipped.raw_files + foreign,
             "folders_not_read": skipped.unreadable,
             "left_alone": skipped.leftovers.pictures,
         }
@@ -344,6 +344,8 @@ def _print_summary(
         )
     if skipped.count:
         print(skipped)
+    if skipped.raw_files:
+        print(skipped.about_raw_files)
     if skipped.leftovers.pictures:
         print(skipped.leftovers)
 

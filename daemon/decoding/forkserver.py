@@ -38,7 +38,9 @@ from daemon.files.roots import Roots
 from daemon.files.source import Source, SourceError, open_source
 from models.decoding import bmpopening, pngopening, tiffopening  # noqa: F401
 from models.decoding.images import DecodedFile, Transform, decode_file
+from models.decoding.raw import decode_raw, is_raw
 from models.errors import ImageError
+from models.files.image_names import is_raw_name
 from models.text.language import inherit, tr
 
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
@@ -200,6 +202,8 @@ def _read(path: Path, max_bytes: int, roots: Roots) -> Source:
 
 def _decode(source: Source, transforms: Sequence[Transform], max_pixels: int) -> DecodedFile:
     try:
+        if is_raw_name(source.path.name) and is_raw(source.data):
+            return decode_raw(source.data, transforms, max_pixels=max_pixels)
         return decode_file(BytesIO(source.data), transforms, max_pixels=max_pixels)
     except MemoryError as error:
         raise ImageError("too-large", tr("The image needs more memory than there is.")) from error

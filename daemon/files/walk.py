@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 
 from daemon.files.candidates import is_candidate, is_temporary_name
+from daemon.files.lone_raw import is_lone_raw
 from daemon.files.marker import is_marked
 from daemon.files.renaming import close
 from daemon.files.roots import Roots
@@ -57,7 +58,7 @@ def walk(
                         elif recursive and not is_temporary_name(entry.name):
                             pending.append(entry.path)
                         yield None
-                    elif not is_candidate(entry.name):
+                    elif not is_candidate(entry.name) and not is_lone_raw(entry.path):
                         if other is not None:
                             other(entry)
                         yield None

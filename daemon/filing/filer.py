@@ -19,6 +19,7 @@ from daemon.files.output_mark import OutputAway, OutputMark
 from daemon.files.output_marks import OutputMarks
 from daemon.files.renaming import FileAt
 from daemon.files.roots import Roots
+from daemon.files.sidecar_names import follows, images_of
 from daemon.files.source import Identity, SourceChanged, SourceGone
 from daemon.filing import tagging, transfer
 from daemon.filing.batch import Destination, FilingBatch
@@ -39,6 +40,7 @@ from daemon.filing.transfer import Transfer
 from daemon.journal.journal import Journal, JournalBusy
 from daemon.journal.records import Filing, State
 from models.deciding.decision import Fate
+from models.files.image_names import is_raw_name
 from models.text.language import tr
 from models.text.printable import shown
 
@@ -120,10 +122,19 @@ class Filer:
         """Return HELD or ALREADY where ``file`` is sure to answer so: then nothing need be read. Raises JournalBusy."""
         if self._held is not None and self._held.holds(path, identity):
             return Status.HELD
+        if is_raw_name(path.name) and self._goes_with_picture(path):
+            return Status.ALREADY
         is_done = (self._keeps_originals and self._journal.filed_before(identity, path, None, or_left=True)) or (
             self._duplicates.are_left and self._journal.left_before(identity, path, None)
         )
         return Status.ALREADY if is_done else None
+
+    def _goes_with_picture(self, path: Path) -> bool:
+        """Whether a raw file has a picture of its name by now, or one that was filed lately: it follows that."""
+        if follows(str(path)):
+            return True
+        pictures = [Path(name) for name in images_of(str(path))]
+        return self._journal.last_filed_from(pictures, datetime.now(UTC) - _GROWTH_PERIOD) is not None
 
     def file(self, decisions: Sequence[Decision]) -> list[FilingResult]:
         """File a batch: one outcome per decision, in order. No image's error is raised: it is in its outcome."""

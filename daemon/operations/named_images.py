@@ -13,6 +13,7 @@ from daemon.files.names import spellings
 from daemon.files.outputs import output_of, place_in
 from daemon.files.renaming import FileAt
 from daemon.files.roots import OpenFolders
+from daemon.files.sidecar_names import follows
 from daemon.files.source import Identity
 from daemon.filing.identity import content_version, is_filed_image, is_in_filed_state
 from daemon.journal.history import Wanted
@@ -20,7 +21,7 @@ from daemon.journal.records import Filing, State
 from daemon.operations.classes import class_paths, folders_of_images
 from daemon.operations.desk import Desk
 from daemon.operations.selection import GivenName
-from models.files.image_names import is_image_name
+from models.files.image_names import is_image_name, is_raw_name
 from models.text.language import tr
 from models.text.printable import quoted
 
@@ -117,7 +118,7 @@ def read_image(desk: Desk, path: Path) -> NamedImage:
     quarantine = desk.settings.quarantine_dir.casefold()
     if path.is_relative_to(desk.output) and path.relative_to(desk.output).parts[0].casefold() == quarantine:
         raise NoImage(tr("'{name}' could not be read: bring it back with python -m daemon retry", name=name))
-    if not is_image_name(path.name):
+    if not is_image_name(path.name) and (not is_raw_name(path.name) or follows(str(path))):
         raise NoImage(tr("'{name}' is no image: name the image, and its sidecars go with it", name=name))
     with OpenFolders(desk.roots) as folders:
         entry = folders.entry(path)

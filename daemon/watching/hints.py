@@ -16,6 +16,7 @@ from loguru import logger
 
 from daemon.files.candidates import is_candidate, is_temporary_name
 from daemon.files.inotify import FolderIdentity, Inotify, InotifyConstants, InotifyEvent, Mask, Watch, identify
+from daemon.files.lone_raw import is_lone_raw
 from models.files.leftovers import is_left_alone
 from models.text.language import tr
 
@@ -169,7 +170,7 @@ class HintSource:
             if not event.mask & _ARRIVED or is_temporary_name(name) or is_left_alone(name):
                 return
             kind = Kind.FOLDER
-        elif is_candidate(name):
+        elif is_candidate(name) or is_lone_raw(f"{watch.path.rstrip('/')}/{name}"):
             kind = Kind.CLOSED if event.mask & _CLOSED else Kind.CREATED
         else:
             return

@@ -13,7 +13,7 @@ from daemon.files.candidates import is_temporary_name
 from daemon.files.marker import MARKER, is_below, is_marked
 from daemon.files.sidecar_names import follows
 from daemon.files.walk import walk
-from models.files.image_names import is_image_name
+from models.files.image_names import is_image_name, is_raw_name
 from models.files.leftovers import Leftovers, is_leftover, is_leftover_image, pictures_in
 from models.text.language import tr, trn
 from models.text.printable import shown
@@ -36,6 +36,7 @@ class Skipped:
     examples: list[str] = field(default_factory=list)
     not_files: int = 0  # links, devices and the like with the name of an image
     unreadable: int = 0  # folders
+    raw_files: int = 0  # that nothing installed can read
     leftovers: Leftovers = field(default_factory=Leftovers)  # files of the NAS or of the system
     recursive: bool = True
     known: Collection[str] = ()  # folders to which a link is no news
@@ -97,9 +98,25 @@ class Skipped:
         if is_image_name(entry.name) and is_leftover_image(entry.name):
             self.leftovers.count_image(entry.name)
             return
+        if is_raw_name(entry.name):
+            self.raw_files += 1
+            return
         self.count += 1
         if len(self.examples) < _MOST_EXAMPLES:
             self.examples.append(entry.name)
+
+    @property
+    def about_raw_files(self) -> str:
+        """Say how raw files can be filed that stay; "" if there are none."""
+        if not self.raw_files:
+            return ""
+        return trn(
+            "1 raw picture in {folder} stays: to have it filed, install rawpy (pip install '.[raw]') and start again",
+            "{count} raw pictures in {folder} stay: to have them filed, install rawpy (pip install '.[raw]') and start "
+            "again",
+            self.raw_files,
+            folder=self.folder,
+        )
 
     def __str__(self) -> str:
         return trn(
@@ -121,6 +138,7 @@ class SkippedReporter:
     def __init__(self) -> None:
         self._logged: dict[str, int] = {}
         self._leftovers_logged: dict[str, int] = {}
+        self._told_of_raw_files: set[str] = set()
 
     def __call__(self, passed: Skipped) -> None:
         """Report the result of a whole walk of one inbox."""
@@ -130,6 +148,9 @@ class SkippedReporter:
             self._logged[passed.folder] = passed.count
         elif not passed.count:
             self._logged.pop(passed.folder, None)
+        if passed.raw_files and passed.folder not in self._told_of_raw_files:
+            logger.warning("{}", passed.about_raw_files)
+            self._told_of_raw_files.add(passed.folder)
         left = passed.leftovers.pictures
         if left >= max(2 * self._leftovers_logged.get(passed.folder, 0), 1):
             logger.info("{}: {}", shown(passed.folder), passed.leftovers)

@@ -17,6 +17,7 @@ from daemon.files.source import OPEN_FLAGS
 from daemon.files.writers import Writer
 from daemon.watching.settle import Candidate, Signature
 from models.backoff import Backoff
+from models.files.image_names import is_raw_name
 from models.text.language import mark, tr
 
 #: Seconds until an unfinished file is examined again.
@@ -85,9 +86,10 @@ class Unfinished:
     def quiet(self, path: str) -> float:
         """Return the seconds that a file is left alone after it was closed, or met, so that a scanner may add pages.
 
-        TIFF is the one format that scanners write page by page.
+        TIFF is the one format that scanners write page by page. A raw file waits as long for the picture that it goes
+        with.
         """
-        if not path.lower().endswith((".tif", ".tiff")):
+        if not path.lower().endswith((".tif", ".tiff")) and not is_raw_name(path):
             return 0.0
         return 0.0 if self._once and age(path) >= _PAGE_SECONDS else _PAGE_SECONDS
 
