@@ -18,7 +18,7 @@ def put(folder: Path, *names: str) -> None:
 
 def test_files_that_may_be_meant_as_pictures_are_counted(tmp_path: Path) -> None:
     put(tmp_path, "noext", "a.pdf", "b.jpg")
-    put(tmp_path / "inside", "notes.txt", "film.mov", "raw.CR2")
+    put(tmp_path / "inside", "notes.txt", "film.mov", "raw.CRW")
     passed = survey(tmp_path, recursive=True, excluded=[])
     assert passed.count == 5
     assert len(set(passed.examples)) == 3
