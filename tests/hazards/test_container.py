@@ -1,7 +1,7 @@
 """The container as it is built and run: files belong to the user given, it needs no network, and stops when it is told.
 
-No registry need be in reach: Debian's own packages make the base image. ``IMAGESORTD_BUILD_OPTIONS`` are more options
-for ``buildah bud``, such as volumes with the packages that pip is to find; ``IMAGESORTD_IMAGE`` is an image that is
+No registry need be in reach: Debian's own packages make the base image. ``CONTAINER_BUILD_OPTIONS`` are more options
+for ``buildah bud``, such as volumes with the packages that pip is to find; ``CONTAINER_IMAGE`` is an image that is
 built already.
 """
 
@@ -41,11 +41,11 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> str:
     """An image, built as the README says but from a base of Debian's packages."""
     if os.geteuid() != 0 or not all(map(shutil.which, ("podman", "buildah", "debootstrap"))):
         pytest.skip("it needs root, podman, buildah and debootstrap")
-    if built := os.environ.get("IMAGESORTD_IMAGE"):
+    if built := os.environ.get("CONTAINER_IMAGE"):
         return built
     if done("buildah", "inspect", _BASE).returncode:
         _make_base(tmp_path_factory.mktemp("base"))
-    options = shlex.split(os.environ.get("IMAGESORTD_BUILD_OPTIONS", ""))
+    options = shlex.split(os.environ.get("CONTAINER_BUILD_OPTIONS", ""))
     words = ["--network", "host", "--isolation", "chroot", "--build-arg", f"BASE={_BASE}", *options]
     made = done("buildah", "bud", *words, "-f", "daemon/container/Containerfile", "-t", "imagesortd-test", ".")
     if made.returncode:
