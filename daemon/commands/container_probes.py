@@ -14,6 +14,9 @@ from models.text.language import tr
 
 #: What Podman and Docker put into every container.
 MARKS = (Path("/run/.containerenv"), Path("/.dockerenv"))
+#: What its first process is, in the container that this program comes with.
+FIRST_PROCESS = Path("/proc/1/cmdline")
+_OURS = b"daemon.container.init"
 #: Kinds that are gone with the container.
 _PASSING = frozenset({"overlay", "tmpfs", "ramfs"})
 
@@ -21,6 +24,14 @@ _PASSING = frozenset({"overlay", "tmpfs", "ramfs"})
 def is_in_container() -> bool:
     """Whether this process runs in a container."""
     return "container" in os.environ or any(mark.exists() for mark in MARKS)
+
+
+def is_ours() -> bool:
+    """Whether it is the container that this program comes with, whose folders are meant to be volumes."""
+    try:
+        return _OURS in FIRST_PROCESS.read_bytes().split(b"\0")
+    except OSError:
+        return False
 
 
 def container_findings(settings: Settings) -> Iterator[Finding]:
@@ -50,5 +61,7 @@ def _volume(place: Path, table: bytes) -> Finding:
     kind, mount = kind_of(path, table), mount_of(path, table)
     if mount in (None, "/") or kind in _PASSING:
         text = tr("{folder} lies in the container itself ({kind}), and is lost with it", folder=place, kind=kind or "?")
-        return wrong("container", text, tr("mount a folder there: --volume FOLDER:{folder}", folder=place))
+        advice = tr("mount a folder there: --volume FOLDER:{folder}", folder=place)
+        # Another one may be a whole machine that somebody works on, where files lie wherever they please.
+        return wrong("container", text, advice) if is_ours() else note("container", text, advice)
     return fine("container", tr("{folder} is a volume ({kind})", folder=place, kind=kind))
