@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -25,6 +26,20 @@ def test_every_package_of_the_tree_is_found() -> None:
     }
     find_packages = pytest.importorskip("setuptools").find_packages
     assert set(find_packages(str(ROOT), include=find["include"])) == there
+
+
+def test_every_extra_that_people_are_told_to_install_is_there() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    files = [*ROOT.glob("*.md"), *(file for package in PACKAGES for file in (ROOT / package).rglob("*.*"))]
+    told = {
+        extra
+        for file in files
+        if file.suffix in {".md", ".py", ".toml"}
+        for names in re.findall(r"pip install '\.\[([\w,-]+)\]'", file.read_text(encoding="utf-8"))
+        for extra in names.split(",")
+    }
+    assert told >= {"test", "archive"}
+    assert told <= set(extras)
 
 
 def test_what_an_earlier_build_left_does_not_get_into_the_wheel(tmp_path: Path) -> None:
