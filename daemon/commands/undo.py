@@ -16,7 +16,7 @@ from daemon.operations.undo import UndoParams
 from models.errors import UserError
 from models.text.commandline import EXIT_LEFT_BEHIND, Parser
 from models.text.language import tr
-from models.text.printable import shown
+from models.text.printable import quoted, shown
 
 
 def undo_main(arguments: list[str]) -> int:
@@ -38,7 +38,7 @@ def undo_main(arguments: list[str]) -> int:
 
     def summary(answer: Answer) -> Iterator[str]:
         if not answer.done and not answer.left:
-            yield tr("nothing that is filed matches")
+            yield _nothing(answer)
             return
         yield _counted(answer, dry_run=options.dry_run)
         if answer.result.get("held"):
@@ -98,6 +98,17 @@ def _print(operation: Operation, options: argparse.Namespace, summary: Callable[
     answer = Answer(operation, DONE)
     answer.print(as_json=options.json, summary=summary)
     return EXIT_LEFT_BEHIND if answer.left else 0
+
+
+def _nothing(answer: Answer) -> str:
+    left = answer.result.get("left_duplicates")
+    if not isinstance(left, list) or not left:
+        return tr("nothing that is filed matches")
+    return tr(
+        "nothing that is filed matches; to have the duplicate {name} looked at again, give its path: "
+        "python -m daemon undo --file {name}",
+        name=quoted(str(left[0])),
+    )
 
 
 def _counted(answer: Answer, *, dry_run: bool) -> str:

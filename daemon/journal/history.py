@@ -42,7 +42,8 @@ class Wanted:
     ``model_digest`` may be its beginning. ``since`` is the first instant, ``until`` the first one no longer wanted.
     ``reasons``: unreadable images of one of these kinds; an empty sequence means of any. ``as_written``: the last one
     that was written comes first, whatever the clock said; else the one of the latest time. ``before_id``: only rows
-    that were written before that one. ``ids``: only these rows.
+    that were written before that one. ``ids``: only these rows. ``without_left_duplicates``: not those of images that
+    were left since they are duplicates.
     """
 
     label: str | None = None
@@ -58,6 +59,7 @@ class Wanted:
     as_written: bool = False
     before_id: int | None = None
     ids: Sequence[int] | None = None
+    without_left_duplicates: bool = False
     states: Sequence[State] = (State.COPIED, State.DONE, State.UNDONE, State.REFUSED, State.LEFT, State.ORPHAN)
 
     def conditions(self, models: Sequence[int], *, has_inside: bool) -> Iterator[tuple[str, tuple[Any, ...]]]:
@@ -69,6 +71,8 @@ class Wanted:
         yield f"image_id IS NULL AND state IN ({placeholders(self.states)})", tuple(self.states)
         if self.name is not None:
             yield _named(self.name)
+        if self.without_left_duplicates:
+            yield "(state <> 'left' OR duplicate_of IS NULL)", ()
         if self.model_digest is not None:
             yield f"model IN ({placeholders(models)})", tuple(models)
         if self.reasons is not None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pydantic import Field
 
-from daemon.journal.records import Filing, State
+from daemon.journal.records import State
 from daemon.operations.desk import Desk, Operation, explaining_a_busy_journal
 from daemon.operations.returning import Returning
 from daemon.operations.selection import Which, pages
@@ -26,19 +28,26 @@ class UndoParams(Which):
 
 
 def undo(desk: Desk, params: UndoParams) -> Operation:
-    """Undo filings, newest first; see `Returning` for what is yielded and returned. Raises `UserError`."""
+    """Undo filings, newest first; see `Returning` for what is yielded and returned. Raises `UserError`.
+
+    Where nothing is chosen but images that were left as duplicates, ``left_duplicates`` of the result names the newest.
+    """
     chosen_by = (params.file, params.since, params.run, params.checkpoint, params.last, params.ids)
     if all(value is None for value in chosen_by):
         raise UserError(tr("say what to undo: --last N, --file NAME, --since DAY, --run RUN or --checkpoint DIGEST"))
     returning = Returning(desk, dry_run=params.dry_run, as_json=params.as_json, holds=True)
     with explaining_a_busy_journal():
         desk.recover()
-        wanted = params.wanted(desk.journal.history, states=[State.DONE, State.LEFT], as_written=True)
+        # Nothing was done with an image that was left as a duplicate: it is only meant where its own path is given.
+        wanted = params.wanted(
+            desk.journal.history,
+            states=[State.DONE, State.LEFT],
+            as_written=True,
+            without_left_duplicates=params.path is None,
+        )
         for filings in pages(desk.journal, wanted, desk.step, params.last):
-            yield from returning.bring_back([filing for filing in filings if not _is_left_duplicate(filing)])
+            yield from returning.bring_back(filings)
+        if not returning.done and not returning.left and wanted.without_left_duplicates:
+            left = desk.journal.history(replace(wanted, without_left_duplicates=False), 1)
+            return returning.result() | {"left_duplicates": [str(filing.source) for filing in left]}
     return returning.result()
-
-
-def _is_left_duplicate(filing: Filing) -> bool:
-    """Whether an image was left since its content had been filed: nothing was done with it that could be undone."""
-    return filing.state is State.LEFT and filing.duplicate_of is not None

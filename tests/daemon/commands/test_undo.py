@@ -13,6 +13,7 @@ from unicodedata import normalize
 
 import pytest
 
+from daemon.filing.duplicates import Duplicates
 from daemon.filing.filer import Filer, Status
 from daemon.journal.journal import Journal, JournalBusy, read_history
 from daemon.journal.records import Filing, State
@@ -39,6 +40,24 @@ def file(office: Office, *names: str, **more: str) -> None:
 
 def inbox(office: Office) -> list[str]:
     return [path.name for path in images(office.desk.inbox)]
+
+
+def test_a_left_duplicate_is_looked_at_again_where_its_path_is_given(office: Office) -> None:
+    file(office, "a.jpg")
+    path = office.desk.put("b.jpg", b"a.jpg")
+
+    def look() -> Status | None:
+        return office.desk.file([office.desk.decide(path)], duplicates=Duplicates("leave"))[0].status
+
+    assert [look(), look()] == [Status.LEFT, Status.ALREADY]
+    nothing = f"nothing that is filed matches; to have the duplicate {path} looked at again, give its path: "
+    assert office.run("undo", "--file", "b.jpg") == (0, f"{nothing}python -m daemon undo --file {path}\n")
+    assert office.run("undo", "--file", "inbox/b.jpg") == (0, f"{path} will be classified again\n1 went back\n")
+    assert look() is Status.LEFT, "the other one is still there"
+    assert office.run("undo", "--last", "1")[0] == 0
+    assert inbox(office) == ["a.jpg", "b.jpg"], "the last image that was filed"
+    office.run("undo", "--file", str(path))
+    assert look() is Status.FILED
 
 
 def test_the_last_go_back(office: Office) -> None:
