@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 
 from loguru import logger
 
+from daemon.filing.filer import Action
 from daemon.filing.status import Status
+from models.errors import UserError
 from models.text.language import tr
 
 #: What becomes of an image by which the job is done.
@@ -34,3 +36,14 @@ class Applied:
     def left(self) -> int:
         """Images that are left behind."""
         return self.unread + sum(count for status, count in self.statuses.items() if status not in DONE)
+
+
+def require_move(action: Action, image: object) -> None:
+    """Raise `UserError` unless an image that lies in the output is moved: its copy would be archived the next time."""
+    if action != "move":
+        raise UserError(
+            tr(
+                "{path} lies in the output, and would be there twice: give another --output, or --action move",
+                path=image,
+            )
+        )

@@ -10,6 +10,7 @@ from pathlib import Path
 from loguru import logger
 
 from daemon.archiving.stores import Store, local_path
+from daemon.files.output_mark import OUTPUT_MARK
 from daemon.files.walk import walk
 from models.errors import UserError
 from models.text.language import tr
@@ -44,7 +45,7 @@ class Listing:
 
     def _stored(self) -> Iterator[Image]:
         assert self.store is not None
-        for file in self.store.walk(self._failed):
+        for file in self.store.walk(self._failed, OUTPUT_MARK, self._say_left_out):
             yield self.store.uri(file.path), file.size, file.mtime_ns
 
     def _local(self) -> Iterator[Image]:
@@ -52,7 +53,7 @@ class Listing:
         entries = walk(
             [root],
             recursive=True,
-            enter=lambda inside: inside != left_out,
+            enter=lambda inside: inside != left_out and not (inside != root and self._is_output(inside)),
             failed=lambda inside, error: self._failed(inside, error.strerror or str(error)),
             not_a_file=self._met,
         )
@@ -64,6 +65,16 @@ class Listing:
             except OSError:
                 continue  # removed meanwhile
             yield Path(os.fsdecode(entry.path)).as_uri(), status.st_size, status.st_mtime_ns
+
+    def _is_output(self, folder: str) -> bool:
+        """Whether images are filed into a folder; those would be in the manifest twice."""
+        if not os.path.lexists(f"{folder}/{OUTPUT_MARK}"):
+            return False
+        self._say_left_out(folder)
+        return True
+
+    def _say_left_out(self, folder: str) -> None:
+        logger.info(tr("{path} is left out: images are filed there", path=folder))
 
     def _failed(self, folder: str, reason: str) -> None:
         self.unreadable += 1

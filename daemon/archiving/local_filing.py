@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
-from daemon.archiving.applying import Applied
+from daemon.archiving.applying import Applied, require_move
 from daemon.archiving.decided import Decided
 from daemon.archiving.stores import local_path
 from daemon.config import Settings
@@ -40,6 +40,7 @@ class LocalFiling:
 
     def __init__(self, settings: Settings, action: Action, applied: Applied, *, dry_run: bool = False) -> None:
         self._output = settings.output
+        self._action = action
         self._applied = applied
         state = state_folder(settings.state_dir)
         self._journal_path = find_journal(settings.state_dir, self._output) or journal_path(state, self._output)
@@ -102,6 +103,11 @@ class LocalFiling:
             if image.folder is None:
                 self._applied.unread += 1
                 continue
+            if path.is_relative_to(self._output):
+                if path.is_relative_to(self._output / image.folder):
+                    self._applied.add(str(path), Status.ALREADY, image.folder, "")  # it lies where it belongs
+                    continue
+                require_move(self._action, path)
             try:
                 identity = Identity.from_stat(path.lstat())
             except (FileNotFoundError, NotADirectoryError):

@@ -15,11 +15,12 @@ from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
-from daemon.archiving.applying import Applied
+from daemon.archiving.applying import Applied, require_move
 from daemon.archiving.decided import Decided
 from daemon.archiving.rows import hash_of
 from daemon.archiving.spool import REQUESTS
 from daemon.archiving.stores import Store, StoredFile, StoreFailed, retried
+from daemon.files.output_mark import OUTPUT_MARK
 from daemon.filing.filer import Action
 from daemon.filing.status import Status, describe
 from models.errors import UserError
@@ -52,6 +53,7 @@ class StoredFiling:
             raise UserError(tr("{output} has no links: give --action copy or move", output=output))
         self._output = Store(output)
         self._fs: Any = self._output.file_system
+        self._action = action
         self._moves = action == "move"
         self._applied = applied
         self._later_equals = later_equals
@@ -66,6 +68,8 @@ class StoredFiling:
     def file(self, images: Iterable[Decided], stopping: Callable[[], bool]) -> None:
         """File images, some at a time, until ``stopping`` returns True."""
         coming = self._readable(images)
+        if not self._dry_run:
+            self._mark()
         while not stopping() and (group := list(islice(coming, _AT_ONCE))):
             answers: list[tuple[Decided, Future[_Result]]] = [
                 (image, self._threads.submit(self._file_one, image)) for image in group
@@ -74,6 +78,17 @@ class StoredFiling:
                 assert image.folder is not None
                 result = answer.result()
                 self._applied.add(image.uri, result.status, image.folder, result.why or describe(result.status))
+
+    def _mark(self) -> None:
+        """Say to whoever archives a folder around the output that what lies in it is filed."""
+        path = f"{self._output.root}/{OUTPUT_MARK}"
+        try:
+            if self._output.info(path) is None:
+                self._output.write(path, b"{}")
+        except StoreFailed as error:
+            raise UserError(
+                tr("{url} cannot be written to: {reason}", url=self._output.base, reason=str(error))
+            ) from error
 
     def _readable(self, images: Iterable[Decided]) -> Iterator[Decided]:
         scheme = self._output.base.partition("://")[0]
@@ -109,11 +124,13 @@ class StoredFiling:
             return _Result(Status.ALREADY if self._moves and there else Status.GONE)
         if source.size != image.size or abs(source.mtime_ns - image.mtime_ns) > _ROUNDED_BY:
             return _Result(Status.CHANGED, tr("it changed since it was archived; archive it again"))
+        if source_path.startswith(f"{self._output.root}/"):
+            if source_path.startswith(f"{self._output.root}/{image.folder}/"):
+                return _Result(Status.ALREADY)  # it lies where it belongs
+            require_move(self._action, image.uri)
         if self._dry_run:
             return _Result(Status.PLANNED)
         for path in self._destinations(image):
-            if path == source_path:
-                return _Result(Status.ALREADY)  # it lies where it belongs
             with self._locks[hash(path) % _LOCKS]:
                 taken = self._output.info(path)
                 if taken is not None and not self._is_same(image, taken, source):

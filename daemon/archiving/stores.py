@@ -130,14 +130,21 @@ class Store:
         except (FileNotFoundError, NotADirectoryError):
             return None
 
+    def write(self, path: str, content: bytes) -> None:
+        """Write a small file. Raises `StoreFailed`."""
+        retried(lambda: self._fs.pipe_file(path, content))
+
     def fetch(self, path: str, to: Path) -> None:
         """Copy a file to this machine. Raises FileNotFoundError and `StoreFailed`."""
         retried(lambda: self._fs.get_file(path, str(to)))
 
-    def walk(self, failed: Callable[[str, str], None]) -> Iterator[StoredFile]:
+    def walk(
+        self, failed: Callable[[str, str], None], mark: str, left_out: Callable[[str], None]
+    ) -> Iterator[StoredFile]:
         """Yield the files that may be images, by their names; memory grows with the files of one folder.
 
-        ``failed`` is called with a folder that could not be listed, and why.
+        ``failed`` is called with a folder that could not be listed, and why; ``left_out`` with one below the base that
+        is left out, since it holds a file named ``mark``.
         """
         pending = [self.root]
         while pending:
@@ -150,6 +157,9 @@ class Store:
                 continue
             except (StoreFailed, NotADirectoryError) as error:
                 failed(self.uri(folder), str(error))
+                continue
+            if folder != self.root and any(entry.path == f"{folder}/{mark}" for entry in entries):
+                left_out(self.uri(folder))
                 continue
             for entry in entries:
                 name = entry.path.rstrip("/").rpartition("/")[2]

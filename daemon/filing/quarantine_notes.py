@@ -50,6 +50,21 @@ def write_reason(image: FileAt, row: Filing) -> None:
         )
 
 
+def lacks_reason(image: FileAt) -> bool:
+    """Whether an image has no note, or an empty one: the process that wrote it was killed. Raises OSError."""
+    try:
+        return FileAt(image.folder, reason_name(image)).stat().st_size == 0
+    except FileNotFoundError:
+        return True
+
+
+def complete_reason(image: FileAt, row: Filing) -> None:
+    """Write the note of an image that lacks it. Raises OSError."""
+    with suppress(FileNotFoundError):
+        FileAt(image.folder, reason_name(image)).unlink()  # an empty one
+    write_reason(image, row)
+
+
 def read_reason(image: FileAt) -> dict[str, Any]:
     """Read the note of an image; empty where there is none that can be read."""
     try:

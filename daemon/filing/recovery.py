@@ -26,7 +26,7 @@ from daemon.filing import tagging
 from daemon.filing.growth import is_earlier_state
 from daemon.filing.identity import is_as_read, is_one_folder, is_put_here, is_same_inode, is_unchanged
 from daemon.filing.private_names import private_name
-from daemon.filing.quarantine_notes import reason_name, write_reason
+from daemon.filing.quarantine_notes import complete_reason, lacks_reason
 from daemon.filing.transfer import NOT_MADE_YET
 from daemon.journal.held import Held
 from daemon.journal.history import Wanted
@@ -37,6 +37,8 @@ from models.text.language import tr
 
 #: Filings that are read at a time.
 _MANY = 1_000
+#: The last filings, whose notes may lack: more than are ever filed at a time.
+_LAST = 256
 
 
 def recover(journal: Journal, roots: Roots | None = None) -> Counter[State]:
@@ -69,7 +71,18 @@ def recover(journal: Journal, roots: Roots | None = None) -> Counter[State]:
     _settle_returns(rows, held, journal)
     journal.write(rows)
     _name_copies_again([image.filing_id for image in held if image.filing_id is not None], journal, roots or Roots())
+    _complete_notes(journal, roots or Roots())
     return ends
+
+
+def _complete_notes(journal: Journal, roots: Roots) -> None:
+    """Write the notes of quarantined images that a kill came before. Raises JournalBusy."""
+    for row in journal.history(Wanted(states=[State.DONE], as_written=True), _LAST):
+        if row.reason is not None and row.destination is not None:
+            with suppress(OSError), OpenFolders(roots) as folders:
+                image = folders.entry(row.destination)
+                if lacks_reason(image) and is_put_here(image, row, None):
+                    complete_reason(image, row)
 
 
 def _settle_returns(rows: Sequence[Filing], held: Sequence[Held], journal: Journal) -> None:
@@ -275,8 +288,8 @@ class InterruptedFiling:
         self._row.state = State.DONE
         if self._row.reason is None or self._target is None:
             return
-        if not FileAt(self._target.folder, reason_name(self._target)).exists():
-            write_reason(self._target, self._row)
+        if lacks_reason(self._target):
+            complete_reason(self._target, self._row)
 
     def _is_original(self, entry: FileAt | None) -> bool:
         return entry is not None and entry.exists() and is_as_read(entry, self._row)

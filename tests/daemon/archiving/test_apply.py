@@ -121,3 +121,37 @@ def test_links_are_made(archive: Archive) -> None:
     assert apply(archive, "--action", "link") == 0
     fog = archive.settings.output / "fog"
     assert {path.stat().st_nlink for path in fog.glob("*.jpg")} == {2}
+
+
+def test_images_that_are_filed_are_not_archived_again(archive: Archive) -> None:
+    inside = archive._replace(settings=archive.settings.model_copy(update={"output": archive.inbox / "정리"}))
+    inside.run()
+    assert apply(inside) == 0
+    tally = inside.run()
+    assert (tally.looked_at, tally.known) == (0, 13)
+
+
+def test_copies_among_the_images_are_refused(archive: Archive) -> None:
+    archive.run()
+    mixed = archive._replace(settings=archive.settings.model_copy(update={"output": archive.inbox}))
+    before = files_below(archive.inbox)
+    with pytest.raises(UserError, match="lies in the output, and would be there twice: give another --output"):
+        apply(mixed)
+    assert files_below(archive.inbox) == before
+    assert apply(mixed, "--action", "move") == 0
+    assert {name: len(files) for name, files in files_below(archive.inbox).items() if files} == {
+        **dict.fromkeys(KINDS, 3),
+        "quarantine": 1,
+    }
+
+
+def test_images_that_lie_where_they_belong_are_left_there(archive: Archive, capsys: pytest.CaptureFixture[str]) -> None:
+    archive.run()
+    apply(archive, "--action", "move")
+    again = archive._replace(inbox=archive.settings.output, manifest=archive.manifest.with_name("again"))
+    before = files_below(archive.settings.output)
+    again.run()
+    capsys.readouterr()
+    assert apply(again, "--action", "move", "--json") == 0
+    assert answer(capsys)["statuses"] == {"already": 13}
+    assert files_below(archive.settings.output) == before

@@ -59,9 +59,13 @@ def fail_now_and_then(bucket: Any, monkeypatch: pytest.MonkeyPatch, one_in: int)
     return failed
 
 
+def images_below(bucket: Any, folder: str) -> list[str]:
+    return sorted(path for path in bucket.find(folder) if path.endswith(".jpg"))
+
+
 def below(bucket: Any, folder: str) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    for path in sorted(bucket.find(folder)):
+    for path in images_below(bucket, folder):
         inside, _, name = path.removeprefix(f"{folder}/").rpartition("/")
         found.setdefault(inside, []).append(name)
     return found
@@ -90,7 +94,7 @@ def test_a_bucket_is_archived_and_filed_though_requests_fail(
     filed = below(bucket, "/out")
     assert {kind: len(names) for kind, names in filed.items()} == dict.fromkeys(sorted(KINDS), 3)
     assert all(f"{kind}.jpg" in names for kind, names in filed.items())
-    contents = {bucket.cat_file(path) for path in bucket.find("/out")}
+    contents = {bucket.cat_file(path) for path in images_below(bucket, "/out")}
     assert len(contents) == 12
     assert apply(archive, capsys)["statuses"] == {"already": 12, "refused": 1}
     assert below(bucket, "/out") == filed
@@ -116,7 +120,7 @@ def test_what_lies_where_it_belongs_is_not_moved_onto_itself(
     bucket.cp_file("/in/0/fog.jpg", "/out/fog/fog.jpg")
     archive.run("memory://out")
     assert apply(archive, capsys, "--action", "move")["statuses"] == {"already": 1}
-    assert bucket.find("/out") == ["/out/fog/fog.jpg"]
+    assert images_below(bucket, "/out") == ["/out/fog/fog.jpg"]
 
 
 def test_what_changed_in_the_bucket_is_not_touched(
@@ -177,3 +181,15 @@ def test_a_link_is_refused_in_a_bucket(archive: Archive, bucket: Any) -> None:
 def test_a_file_url_is_a_path() -> None:
     assert str(local_path("file:///a%20b/caf%C3%A9")) == "/a b/café"
     assert local_path("s3://bucket") is None
+
+
+def test_what_is_filed_in_the_bucket_is_not_archived_again(
+    archive: Archive, bucket: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive.run("memory://in")
+    assert apply_main([str(archive.manifest), "--output", "memory://in/sorted"]) == 0
+    assert len(images_below(bucket, "/in")) == 25
+    tally = archive.run("memory://in")
+    assert (tally.looked_at, tally.known) == (0, 13)
+    with pytest.raises(UserError, match="memory://in/.* lies in the output, and would be there twice"):
+        apply_main([str(archive.manifest), "--output", "memory://in"])

@@ -336,6 +336,24 @@ def test_a_quarantined_image_gets_its_note_after_all(desk: Desk) -> None:
     assert len(list(target.parent.iterdir())) == 2
 
 
+@pytest.mark.parametrize("state", [State.INTENT, State.DONE])
+@pytest.mark.parametrize("note", [None, ""])
+def test_a_note_is_written_that_a_kill_came_before(desk: Desk, state: State, note: str | None) -> None:
+    _, source, target = crashed(desk, state=state, reason="truncated", detail="It ends early.", label=None)
+    source.rename(target)
+    beside = target.with_name("cat.jpg.json")
+    if note is not None:
+        beside.write_text(note)
+    journal = desk.journal()
+    recover(journal)
+    assert json.loads(beside.read_text())["detail"] == "It ends early."
+    beside.write_text("a person's own")
+    recover(journal)
+    journal.close()
+    assert beside.read_text() == "a person's own"
+    assert len(list(target.parent.iterdir())) == 2
+
+
 def test_a_quarantined_image_with_the_longest_name_gets_its_note_too(desk: Desk) -> None:
     row, source, target = crashed(desk, reason="truncated", label=None)
     longest = target.with_name("x" * 251 + ".jpg")
