@@ -96,7 +96,7 @@ def _fit(given: argparse.Namespace) -> dict[str, Any]:
     from trainer.data.dataset import shown
     from trainer.fit import fit
     from trainer.fitted import FitOptions
-    from trainer.reports.narrate import say
+    from trainer.tables import say
 
     try:
         outcome = fit(FitOptions(**_plain(given)))

@@ -31,10 +31,9 @@ from trainer.measuring.evaluation import Evaluation
 from trainer.measuring.labelled_predictions import LabelledPredictions
 from trainer.measuring.pairwise import Comparison, compare_pair
 from trainer.measuring.split_file import read_split
-from trainer.reports.narrate import say
 from trainer.reports.report import describe, write_report
 from trainer.runs.folder import require_writable, write_json
-from trainer.tables import listed, padded
+from trainer.tables import listed, padded, say
 
 #: Longer lists are cut on the terminal; the report folder has them whole.
 _LISTED = 10

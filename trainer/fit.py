@@ -35,12 +35,13 @@ from trainer.learning.joined import Joined, join, read_peoples_labels
 from trainer.learning.kept import columns_of, features_to_keep
 from trainer.measuring.against_published import Verdict, compare_with_published
 from trainer.measuring.labelled_predictions import LabelledPredictions
-from trainer.reports import narrate
+from trainer.reports import narrate, narrate_data
 from trainer.reports.unlabelled import unlabelled_sentences
 from trainer.run_writer import write_run
 from trainer.runs.folder import require_writable
 from trainer.runs.publish import find_dropped_classes, publish, refusal_reason
 from trainer.runs.resume import UnfinishedFit, unfinished_fit
+from trainer.tables import say
 
 #: How many more divisions into folds are drawn where images are few.
 _REDRAWN_FOLDS = 4
@@ -69,19 +70,19 @@ def fit(options: FitOptions) -> FitOutcome:
     unlabelled_files = scan_unlabelled(options.unlabelled, seed=options.seed)
     parts = locate_backbones(options.mode, options.weights, store)
     extractor = open_extractor(parts, store)
-    narrate.begin(folders, extractor, verbose=options.verbose)
-    narrate.no_unlabelled(unlabelled_files.empty)
+    narrate_data.begin(folders, extractor, verbose=options.verbose)
+    narrate_data.no_unlabelled(unlabelled_files.empty)
     progress = unfinished_fit(store, options.data_dir, options.settings())
     resumes = progress.begin(resume=options.resume)
     if options.resume:
-        narrate.resumption(resumes=resumes)
+        narrate_data.resumption(resumes=resumes)
 
     with FeatureCache(parts, store, size=options.cache_size) as cache:
         extracted = extract([*folders.files, *([] if peoples is None else peoples.files)], extractor, cache)
         joined = None if peoples is None else join(peoples, extracted, folders.classes)
         if joined is not None:
             extracted = joined.extracted
-            narrate.joined(joined)
+            narrate_data.joined(joined)
         unlabelled = (
             read_unlabelled(unlabelled_files, extracted.samples, extractor, cache) if options.unlabelled else None
         )
@@ -99,7 +100,7 @@ def fit(options: FitOptions) -> FitOutcome:
         seed=options.seed,
     )
     findings = audit(extracted, groups.first, max(transform.crop for transform in extractor.transforms))
-    narrate.images(images, extracted, findings, int(groups.parted.sum()), verbose=options.verbose)
+    narrate_data.images(images, extracted, findings, int(groups.parted.sum()), verbose=options.verbose)
 
     stages: dict[str, list[Epoch]] = {"head": []}
     features = features_to_keep(extracted.features, extractor.parts, options.keep_features)
@@ -155,7 +156,7 @@ def _scan(options: FitOptions) -> ClassFolders:
             max_samples=options.max_samples,
             seed=options.seed,
         )
-        narrate.tags(counts)
+        narrate_data.tags(counts)
         return folders
     if options.data_dir is not None:
         return dataset.scan(options.data_dir, nested=options.nested, max_samples=options.max_samples, seed=options.seed)
@@ -248,7 +249,7 @@ def _fine_tune(
     from trainer.finetuning.finetune import FineTuneOptions, fine_tune
 
     if not images.is_held_out.any():
-        narrate.say(tr("fine-tune"), tr("not done: no image is held out to tell whether it helps"))
+        say(tr("fine-tune"), tr("not done: no image is held out to tell whether it helps"))
         return frozen
 
     def on_epoch(epoch: Epoch) -> None:
@@ -269,7 +270,7 @@ def _fine_tune(
             patience=options.patience,
             seed=options.seed,
         ),
-        lambda text: narrate.say(tr("fine-tune"), text),
+        lambda text: say(tr("fine-tune"), text),
         on_epoch,
         progress,
     )

@@ -38,10 +38,9 @@ from trainer.learning.steadiness import read_filed
 from trainer.measuring.labelled_predictions import LabelledPredictions
 from trainer.measuring.levels import lapsed_levels
 from trainer.measuring.thresholds import Thresholds, thresholds_for
-from trainer.reports.narrate import say
 from trainer.runs.publish import STARTER, STARTER_NAME, Superseded, current_run, publish
 from trainer.runs.retention import KEEP
-from trainer.tables import listed
+from trainer.tables import listed, say
 
 #: Locked while a lesson runs.
 _LOCK = ".lesson.lock"

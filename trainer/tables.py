@@ -1,4 +1,4 @@
-"""Format plain-text tables, aligned in any script, and lists cut to a length."""
+"""Format what the trainer prints: lines by topic, tables aligned in any script, and lists cut to a length."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from models.text.language import tr
 from models.text.printable import columns, padded
 
-__all__ = ["columns", "padded", "table"]
+__all__ = ["columns", "listed", "padded", "say", "table"]
 
 
 def table(rows: Sequence[Sequence[str]], *, words: int = 1) -> str:
@@ -27,3 +27,8 @@ def listed(items: Sequence[str], most: int) -> str:
     """Join the first ``most`` items, and say how many more there are."""
     names = ", ".join(items[:most])
     return names if len(items) <= most else tr("{names}, and {count} more", names=names, count=len(items) - most)
+
+
+def say(topic: str, text: str) -> None:
+    """Print one line; an empty topic continues the one before."""
+    print(padded(topic, 11) + text, flush=True)

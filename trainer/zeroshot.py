@@ -29,6 +29,7 @@ from trainer.runs.folder import METRICS, Setting, create_run, require_writable, 
 from trainer.runs.publish import find_dropped_classes, publish, refusal_reason
 from trainer.runs.retention import KEEP
 from trainer.runs.versions import versions
+from trainer.tables import say
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +77,7 @@ def zero_shot(options: ZeroShotOptions) -> ZeroShotOutcome:
     _report(parts, prompts, unread)
 
     run = _write(options, _make_checkpoint(options, classes, texts, open_extractor(parts, store)), prompts)
-    narrate.say(tr("written"), f"{run}: {', '.join(sorted(path.name for path in run.iterdir()))}")
+    say(tr("written"), f"{run}: {', '.join(sorted(path.name for path in run.iterdir()))}")
     verdict = _decide_publication(options, classes)
     if verdict.publish:
         narrate.dropped_classes(find_dropped_classes(options.output_dir, classes).sentences())
@@ -141,20 +142,20 @@ def _read_classes(parts: Sequence[Backbone], prompts: Prompts, mode: str) -> lis
 
 
 def _report(parts: Sequence[Backbone], prompts: Prompts, unread: Sequence[str]) -> None:
-    narrate.say(tr("classes"), ", ".join(prompts))
-    narrate.say(tr("backbone"), " + ".join(f"{part.name} ({part.source})" for part in parts))
+    say(tr("classes"), ", ".join(prompts))
+    say(tr("backbone"), " + ".join(f"{part.name} ({part.source})" for part in parts))
     count = sum(map(len, prompts.values()))
     examples = " | ".join(next(iter(prompts.values()))[:2])
-    narrate.say(tr("prompts"), tr("{count}, such as {examples}", count=count, examples=examples))
+    say(tr("prompts"), tr("{count}, such as {examples}", count=count, examples=examples))
     if unread:
         text = tr(
             "warning: the tokenizer does not know the letters of {names}: such a name may mean nothing to this model",
             names=", ".join(unread),
         )
-        narrate.say("", text)
+        say("", text)
         text = tr("give it words that it reads, a line each in a file for --prompts:  {name}: a dog", name=unread[0])
-        narrate.say("", text)
-        narrate.say("", tr("or take a model that reads many languages:  --clip-model siglip2"))
+        say("", text)
+        say("", tr("or take a model that reads many languages:  --clip-model siglip2"))
 
 
 def _make_checkpoint(
