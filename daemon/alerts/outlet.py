@@ -49,11 +49,20 @@ class NotSent(Exception):
 
 def send(url: SecretStr, message: Message) -> None:
     """Send one message; returns when the server has it. Raises `NotSent`."""
-    told = json.dumps({"url": url.get_secret_value(), **asdict(message)})
+    _ask({"url": url.get_secret_value(), **asdict(message)})
+
+
+def require_known(url: SecretStr) -> None:
+    """Check that there is a service of the kind of an address; nothing is sent. Raises `NotSent`."""
+    _ask({"url": url.get_secret_value()})
+
+
+def _ask(told: dict[str, object]) -> None:
+    """Have a process of its own carry out what it is told. Raises `NotSent`."""
     try:
         done = subprocess.run(
             [sys.executable, "-P", "-m", "daemon.alerts.outlet"],
-            input=told.encode(),
+            input=json.dumps(told).encode(),
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             timeout=SECONDS,
@@ -87,8 +96,8 @@ class _Heard(logging.Handler):
         self.lines.append(record.getMessage())
 
 
-def _deliver(url: str, message: Message) -> tuple[str, int]:
-    """Send a message here; returns why not, "" where it was sent, and the code of an error."""
+def _deliver(url: str, message: Message | None) -> tuple[str, int]:
+    """Send a message here, if there is one; returns why it cannot be sent, or "", and the code of an error."""
     heard = _Heard()
     logging.basicConfig(handlers=[heard], level=logging.INFO)
     try:
@@ -98,6 +107,8 @@ def _deliver(url: str, message: Message) -> tuple[str, int]:
     outlet = apprise.Apprise()
     if not outlet.add(_confirmed(url)):
         return _UNKNOWN, 0
+    if message is None:
+        return "", 0
     kind = apprise.NotifyType.SUCCESS if message.over else apprise.NotifyType.WARNING
     if outlet.notify(title=message.title, body=message.body, notify_type=kind):
         return "", 0
@@ -115,11 +126,11 @@ def _confirmed(url: str) -> str:
 
 
 def main() -> None:
-    """Send the message of standard input, and end without waiting for threads of the library."""
+    """Send the message of standard input, or check its address if there is none; end without waiting for threads."""
     told = json.load(sys.stdin)
     url = str(told.pop("url"))
     try:
-        why, code = _deliver(url, Message(**told))
+        why, code = _deliver(url, Message(**told) if told else None)
     except Exception:  # of a plug-in: its text may hold the address
         why, code = _FAILED, 0
     sys.stdout.write(json.dumps({"why": why, "code": code}))

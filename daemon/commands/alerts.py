@@ -6,9 +6,11 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
+from loguru import logger
+
 from daemon import config
 from daemon.alerts.addresses import Address, addresses, files, require_apprise
-from daemon.alerts.outlet import Message, NotSent, send
+from daemon.alerts.outlet import Message, NotSent, require_known, send
 from daemon.alerts.sender import AlertSender
 from daemon.commands.options import add_settings, given
 from daemon.config import Settings
@@ -44,6 +46,7 @@ def main(arguments: list[str]) -> int:
         )
     if test:
         return _test(addresses(settings))
+    _check(addresses(settings))
 
     def load() -> Sequence[Address]:
         return addresses(config.load(flags, file))
@@ -61,6 +64,20 @@ def _journal(settings: Settings) -> Path:
     """Return where the journal is, or will be once the daemon has begun one."""
     state_dir, output = settings.state_dir, settings.output
     return find_journal(state_dir, output) or journal_path(state_folder(state_dir), output)
+
+
+def _check(found: Sequence[Address]) -> None:
+    """Say of each address that is none what to do. Raises `UserError` where none is an address."""
+    wrong = []
+    for address in found:
+        try:
+            require_known(address.url)
+        except NotSent as error:
+            wrong.append(f"{address.name}: {error}")
+    if len(wrong) == len(found):
+        raise UserError("; ".join(wrong))
+    for sentence in wrong:
+        logger.warning(sentence)
 
 
 def _test(found: Sequence[Address]) -> int:

@@ -110,13 +110,14 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--network", action="store_true", help=tr("let it use the network, for an on_filed that needs it")
     )
-    parser.add_argument(
+    other = parser.add_mutually_exclusive_group()
+    other.add_argument(
         "--review", action="store_true", help=tr("the unit of the review page, beside that of the daemon")
     )
-    add_door(parser, default=None)
-    parser.add_argument(
+    other.add_argument(
         "--alerts", action="store_true", dest="sends_alerts", help=tr("the unit that sends alarms, beside the daemon's")
     )
+    add_door(parser, default=None)
     add_settings(parser, Settings.model_fields.keys() - {"alerts"})
     options = vars(parser.parse_args(arguments))
     door = _review_door(options)

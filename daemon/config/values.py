@@ -37,6 +37,8 @@ def as_share(value: object) -> object:
 
 def as_words(value: object) -> object:
     """Split a command that is one text into its words. Raises ValueError."""
+    if not isinstance(value, str | list):
+        raise ValueError(tr("give a command with its options, as text or as a list of words"))
     try:
         return shlex.split(value) if isinstance(value, str) else value
     except ValueError as error:

@@ -10,6 +10,7 @@ import pytest
 from loguru import logger
 from pydantic import SecretStr
 
+from daemon.__main__ import main
 from daemon.alerts.addresses import Address, addresses
 from daemon.alerts.delivery import MOST_PENDING, RETRIES, Delivery
 from daemon.alerts.ledger import LedgerFile, read_ledger
@@ -178,3 +179,17 @@ def test_two_processes_do_not_send_the_same(office: Office) -> None:
         assert is_sent(office.path)
         with pytest.raises(UserError, match="another process sends these alarms already"):
             sender.run_once()
+
+
+def test_an_address_of_no_service_is_said_at_the_start(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("apprise")
+    file = tmp_path / "addresses"
+    file.write_text("htp:/hush\nnosuch://hush\n")
+    options = ["alerts", "--once", "--output", str(tmp_path), "--state-dir", str(tmp_path), "--alerts-file", str(file)]
+    with pytest.raises(UserError, match=r"alert 1 \(no address\): it is no address .*; alert 2 \(nosuch\): it is no"):
+        main(options)
+    file.write_text("nosuch://hush\njson://localhost:1\n")
+    assert main(options) == 0
+    error = capsys.readouterr().err
+    assert "alert 1 (nosuch): it is no address" in error
+    assert "hush" not in error

@@ -387,3 +387,8 @@ def test_the_control_socket_has_a_folder_that_its_group_can_enter(
     for text, mode in ((alone, "0700"), (shared, "0711")):
         assert (values(text, "RuntimeDirectory"), values(text, "RuntimeDirectoryMode")) == (["imagesortd"], [mode])
     assert "--control-group users" in shared
+
+
+def test_one_unit_is_printed_at_a_time() -> None:
+    with pytest.raises(UserError, match="--review: not allowed with argument --alerts"):
+        main(["unit", "--alerts", "--review"])

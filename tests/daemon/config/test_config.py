@@ -108,7 +108,10 @@ def test_the_example_of_a_rule_in_the_shipped_file_is_one(tmp_path: Path) -> Non
             '[class.a]\nlayot = "x"',
             'class."a".layot in config.toml is nothing that a rule says (did you mean layout?): it may say threshold,',
         ),
-        ("[class.a]\non_filed = 3", 'class."a".on_filed in config.toml is 3, which is not valid: should be a list'),
+        (
+            "[class.a]\non_filed = 3",
+            'class."a".on_filed in config.toml is 3, which is not valid: give a command with its options',
+        ),
         ("[rules.a]\nthreshold = 0.5", "rules in config.toml is not a setting"),
         ('[class."\u00e9"]\n[class."e\u0301"]', "two rules are of one class, '\u00e9': keep one of them"),
     ],
