@@ -40,46 +40,50 @@ class _FilesNothing(Filer):
 class LocalEngine:
     """Decodes images in processes of their own and classifies them, as the daemon does."""
 
-    def __init__(self, settings: Settings, model: Model, on_row: Callable[[Row], None]) -> None:
-        """``on_row`` is given the row of each image, soon after that is known, by the thread that calls `look_at`."""
+    def __init__(
+        self, settings: Settings, model: Model, place: Path | Store, spool_folder: Path, on_row: Callable[[Row], None]
+    ) -> None:
+        """``place``: the folder below which the images lie, or the store, from which they come to ``spool_folder``.
+
+        ``on_row`` is given the row of each image, soon after that is known, by the thread that calls `look_at`.
+        """
         self._policy = Policy.from_settings(settings)
-        self._threads = settings.threads or cores()
         self._model = model
         self._on_row = on_row
         self._looking_at: dict[Path, Listed] = {}
         self._spool: Spool | None = None
-
-    def look_at(
-        self,
-        images: Iterable[Listed],
-        place: Path | Store,
-        spool_folder: Path,
-        stopping: Callable[[], bool] = lambda: False,
-    ) -> None:
-        """Look at images below a local folder or in a store, which are brought to the ``spool_folder`` first.
-
-        Once ``stopping`` returns True, those that are decoded still get their rows. Images that are gone have none.
-        """
         with ExitStack() as closing:
             if isinstance(place, Store):
                 self._spool = Spool(spool_folder, place)
                 closing.callback(self._spool.close)
-            pipeline = Pipeline(
-                self._model.classifier,
+            self._pipeline = Pipeline(
+                model.classifier,
                 _FilesNothing(),
                 self._policy,
-                threads=self._threads,
+                threads=settings.threads or cores(),
                 roots=Roots([spool_folder if isinstance(place, Store) else place]),
                 decide=self._decide,
                 measures=True,
             )
-            closing.callback(pipeline.close)
-            paths = self._local(images) if self._spool is None else self._fetched(images, self._spool, stopping)
-            try:
-                for outcome in pipeline.process(paths, stopping=stopping):
-                    self._not_read(outcome)
-            except ModelFailed as failed:
-                raise failed.error from None
+            closing.callback(self._pipeline.close)
+            self._closing = closing.pop_all()
+
+    def close(self) -> None:
+        """End the decoders, and delete what was brought here."""
+        self._closing.close()
+
+    def look_at(self, images: Iterable[Listed], stopping: Callable[[], bool] = lambda: False) -> None:
+        """Look at images; may be called again.
+
+        Once ``stopping`` returns True, those that are decoded still get their rows. Images that are gone have none.
+        """
+        self._looking_at.clear()
+        paths = self._local(images) if self._spool is None else self._fetched(images, self._spool, stopping)
+        try:
+            for outcome in self._pipeline.process(paths, stopping=stopping):
+                self._not_read(outcome)
+        except ModelFailed as failed:
+            raise failed.error from None
 
     def _local(self, images: Iterable[Listed]) -> Iterator[Path]:
         for image in images:

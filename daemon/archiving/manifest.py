@@ -80,22 +80,33 @@ class BlockWriter:
         self._folder = folder
         self._most_rows, self._most_seconds = rows, seconds
         self._rows: list[Row] = []
+        self._tables: list[pa.Table] = []
+        self._count = 0
         self._since = 0.0
 
     def add(self, row: Row) -> None:
         """Add a row; write a block if it is time. Raises `UserError`."""
-        if not self._rows:
-            self._since = time.monotonic()
         self._rows.append(row)
-        if len(self._rows) >= self._most_rows or time.monotonic() - self._since >= self._most_seconds:
+        self._added(1)
+
+    def add_table(self, rows: pa.Table) -> None:
+        """Add the rows of a table that `table_of` made, likewise."""
+        self._tables.append(rows)
+        self._added(len(rows))
+
+    def _added(self, count: int) -> None:
+        if not self._count:
+            self._since = time.monotonic()
+        self._count += count
+        if self._count >= self._most_rows or time.monotonic() - self._since >= self._most_seconds:
             self.flush()
 
     def flush(self) -> None:
         """Write what was added since the last block. Raises `UserError`; then the rows are kept for another try."""
-        if not self._rows:
+        if not self._count:
             return
         try:
-            write_block(self._folder, table_of(self._rows))
+            write_block(self._folder, pa.concat_tables([*self._tables, table_of(self._rows)]).unify_dictionaries())
         except OSError as error:
             raise UserError(
                 tr(
@@ -104,7 +115,7 @@ class BlockWriter:
                     reason=error.strerror or str(error),
                 )
             ) from error
-        self._rows = []
+        self._rows, self._tables, self._count = [], [], 0
 
 
 def blocks(folder: Path) -> list[Path]:

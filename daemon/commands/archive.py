@@ -70,7 +70,11 @@ def _archive(arguments: list[str]) -> int:
     start_logging(settings.log_level, as_json=settings.log_json)
     allow_open_files()
     keep_from_children()
-    job = Job(settings, options.input, options.manifest.absolute(), shard)
+    if options.engine == "ray":
+        from daemon.archiving.ray_cluster import require_ray
+
+        require_ray()
+    job = Job(settings, options.input, options.manifest.absolute(), shard, options.engine)
     stopped = threading.Event()
     with stopped_by_signals(stopped):
         job.run(stopped.is_set, lambda _: None)
@@ -122,6 +126,9 @@ def _parser() -> Parser:
     add = parser.add_argument
     add("input", metavar="INPUT", help=tr("the images: a folder, or a URL such as s3://bucket/folder"))
     add("--manifest", type=Path, required=True, metavar="DIR", help=tr("folder of the manifest, made or added to"))
+    add("--engine", choices=("local", "ray"), default="local").help = tr(
+        "what looks at the images: this machine, or the cluster of Ray that it belongs to (local)"
+    )
     add("--shard", default="1/1", metavar="I/N", help=tr("only that part of the images, for N processes or machines"))
     add("--json", action="store_true", help=tr("print the result as JSON"))
     add_settings(parser, only=SHARED)

@@ -1,0 +1,237 @@
+"""The engine of a cluster gives each image to a worker until it has one row, whichever workers are lost."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from daemon import config
+from daemon.archiving import ray_cluster, ray_engine
+from daemon.archiving.manifest import table_of
+from daemon.archiving.ray_cluster import Share, nodes
+from daemon.archiving.ray_engine import RayEngine
+from daemon.archiving.ray_worker import Looked, Worker
+from daemon.archiving.rows import Listed, hash_of
+from daemon.commands.archive import main as archive_main
+from daemon.reloading.checkpoint_source import checkpoint_file
+from models.errors import UserError
+from tests.daemon.archiving.conftest import Archive
+
+DIGEST = "0" * 64
+
+
+class _WorkerLost(Exception):
+    """What Ray says of a worker that died."""
+
+
+class _CallFailed(Exception):
+    """What Ray makes of an exception in a worker."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+@dataclass(eq=False)
+class _Ref:
+    answer: Callable[[], Any]
+
+
+class _Handle:
+    """A worker as the engine sees it: each method has `remote`, whose answer comes when it is asked for."""
+
+    def __init__(self, worker: Any) -> None:
+        self._worker = worker
+        self.is_lost = False
+
+    def __getattr__(self, name: str) -> Any:
+        def remote(*arguments: Any) -> _Ref:
+            return _Ref(lambda: self._call(name, arguments))
+
+        return SimpleNamespace(remote=remote, options=lambda **_: SimpleNamespace(remote=lambda: self._worker.stop()))
+
+    def _call(self, name: str, arguments: Sequence[Any]) -> Any:
+        if self.is_lost:
+            raise _WorkerLost("the worker died")
+        try:
+            return getattr(self._worker, name)(*arguments)
+        except _WorkerLost:
+            self.is_lost = True
+            raise
+
+
+@dataclass
+class _Ray:
+    """As much of Ray as the engine uses, one call at a time. ``look_at`` is what every worker does."""
+
+    look_at: Callable[[Sequence[Listed]], Looked]
+    problem: str | None = None
+    machines: list[str] = field(default_factory=lambda: ["one", "two"])
+    handles: list[_Handle] = field(default_factory=list)
+    stopped: bool = False
+    exceptions: Any = field(default_factory=lambda: SimpleNamespace(RayTaskError=_CallFailed, RayError=_WorkerLost))
+
+    def nodes(self) -> list[dict[str, Any]]:
+        resources = {"CPU": 2.0}
+        return [
+            {"NodeID": name, "NodeManagerAddress": name, "Alive": True, "Resources": resources}
+            for name in self.machines
+        ]
+
+    def put(self, content: bytes) -> bytes:
+        return content
+
+    def remote(self, **_: Any) -> Callable[[Any], Any]:
+        def start(*_: Any) -> _Handle:
+            worker = SimpleNamespace(
+                open=lambda: self.problem, look_at=self.look_at, stop=self.stop, close=lambda: None
+            )
+            self.handles.append(_Handle(worker))
+            return self.handles[-1]
+
+        return lambda _: SimpleNamespace(remote=start)
+
+    def stop(self) -> None:
+        self.stopped = True
+
+    def wait(self, refs: list[_Ref], num_returns: int, timeout: float) -> tuple[list[_Ref], list[_Ref]]:
+        return refs[:num_returns], refs[num_returns:]
+
+    def get(self, ref: _Ref) -> Any:
+        return ref.answer()
+
+    def kill(self, handle: _Handle) -> None:
+        handle.is_lost = True
+
+
+def listed(count: int) -> list[Listed]:
+    uris = [f"file:///{number:05}.jpg" for number in range(count)]
+    return [Listed(uri, hash_of(uri), 1, 1) for uri in uris]
+
+
+def looked_at(images: Sequence[Listed]) -> Looked:
+    return Looked(table_of([image.row("filed", DIGEST) for image in images]), ["a warning"])
+
+
+@pytest.fixture
+def look_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., list[dict[str, Any]]]:
+    """Do a job of some images by a Ray; returns the rows."""
+    (tmp_path / "checkpoint.safetensors").write_bytes(b"weights")
+    monkeypatch.setattr(ray_engine, "_BETWEEN_LOOKS", 0.0)
+    monkeypatch.setattr(ray_engine, "requirements", lambda *_: {})
+
+    def run(ray: _Ray, count: int, stopping: Callable[[], bool] = lambda: False) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = []
+
+        @contextmanager
+        def connected() -> Iterator[_Ray]:
+            yield ray
+
+        monkeypatch.setattr(ray_engine, "connected", connected)
+        checkpoint = checkpoint_file(tmp_path / "checkpoint.safetensors")
+        engine = RayEngine(
+            config.load({}), checkpoint, DIGEST, "file:///", lambda table: rows.extend(table.to_pylist())
+        )
+        engine.look_at(listed(count), stopping)
+        return rows
+
+    return run
+
+
+def test_every_image_has_one_row(look_at: Any, logged: list[str]) -> None:
+    ray = _Ray(looked_at)
+    rows = look_at(ray, 3000)
+    assert sorted(row["uri"] for row in rows) == [image.uri for image in listed(3000)]
+    assert len(ray.handles) == 2
+    assert all(handle.is_lost for handle in ray.handles)
+    assert "a warning" in logged
+
+
+def test_what_a_lost_worker_had_is_given_to_another_one(look_at: Any) -> None:
+    calls = Counter[int]()
+
+    def lose_now_and_then(images: Sequence[Listed]) -> Looked:
+        calls[0] += 1
+        if calls[0] % 3 == 2:
+            raise _WorkerLost("the worker died")
+        return looked_at(images)
+
+    rows = look_at(_Ray(lose_now_and_then), 3000)
+    assert sorted(row["uri"] for row in rows) == [image.uri for image in listed(3000)]
+    assert {row["outcome"] for row in rows} == {"filed"}
+
+
+@pytest.mark.parametrize("error", [_WorkerLost("the worker died"), ValueError("a fault")])
+def test_an_image_that_costs_every_worker_is_a_row_alone(look_at: Any, error: Exception) -> None:
+    bad = {listed(3000)[number].uri for number in (0, 1, 777, 2999)}
+
+    def lose(images: Sequence[Listed]) -> Looked:
+        if bad & {image.uri for image in images}:
+            raise error if isinstance(error, _WorkerLost) else _CallFailed(error)
+        return looked_at(images)
+
+    rows = look_at(_Ray(lose), 3000)
+    assert sorted(row["uri"] for row in rows) == [image.uri for image in listed(3000)]
+    assert {row["uri"] for row in rows if row["outcome"] == "unread"} == bad
+    assert all(str(error) in row["detail"] for row in rows if row["outcome"] == "unread")
+
+
+def test_where_no_node_can_work_it_is_said_why(look_at: Any) -> None:
+    with pytest.raises(UserError, match="one: file:/// is not a folder|two: file:/// is not a folder"):
+        look_at(_Ray(looked_at, problem="file:/// is not a folder"), 10)
+    with pytest.raises(UserError, match="no machine of the Ray cluster"):
+        look_at(_Ray(looked_at, machines=[]), 10)
+
+
+def test_a_job_that_is_stopped_takes_what_is_answered(look_at: Any) -> None:
+    asked = iter([False] * 3)
+    ray = _Ray(looked_at)
+    rows = look_at(ray, 30_000, lambda: next(asked, True))
+    assert ray.stopped
+    assert 0 < len(rows) < 30_000
+    assert len({row["uri"] for row in rows}) == len(rows)
+
+
+def test_a_node_is_shared_out_by_gpus_or_cores() -> None:
+    def shares(cores: int, gpus: int, *, with_gpus: bool) -> tuple[Share, ...]:
+        node = {"NodeID": "1", "NodeManagerAddress": "1", "Alive": True, "Resources": {"CPU": cores, "GPU": gpus}}
+        found = nodes(SimpleNamespace(nodes=lambda: [node]), with_gpus=with_gpus)
+        return found[0].shares if found else ()
+
+    assert shares(2, 0, with_gpus=False) == (Share(2, 0),)
+    assert [share.cores for share in shares(9, 1, with_gpus=False)] == [3, 3, 3]
+    assert shares(16, 2, with_gpus=True) == (Share(8, 1), Share(8, 1))
+    assert shares(0, 0, with_gpus=False) == ()
+
+
+def test_a_worker_makes_the_rows_of_the_local_engine(archive: Archive) -> None:
+    archive.run()
+    expected = [row | {"looked_at": None} for row in archive.rows()]
+    checkpoint = archive.settings.checkpoint / "run" / "checkpoint.safetensors"
+    worker = Worker(archive.settings, str(archive.inbox), checkpoint.read_bytes())
+    assert worker.open() is None
+    images = [Listed(row["uri"], row["uri_hash"], row["size"], row["mtime_ns"]) for row in expected]
+    gone = Listed("file:///gone.jpg", hash_of("file:///gone.jpg"), 1, 1)
+    rows = [*worker.look_at([*images[:5], gone]).rows.to_pylist(), *worker.look_at(images[5:]).rows.to_pylist()]
+    worker.stop()
+    assert len(worker.look_at(images).rows) < len(images)
+    worker.close()
+    assert sorted((row | {"looked_at": None} for row in rows), key=lambda row: row["uri"]) == expected
+
+
+def test_a_worker_says_what_is_missing_on_its_node(archive: Archive, tmp_path: Path) -> None:
+    worker = Worker(archive.settings, str(tmp_path / "unmounted"), b"")
+    assert "is not a folder" in (worker.open() or "")
+
+
+def test_without_ray_it_is_said_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_cluster, "find_spec", lambda _: None)
+    with pytest.raises(UserError, match=r"install it with pip install '\.\[cluster\]'"):
+        archive_main([str(tmp_path), "--manifest", str(tmp_path / "m"), "--engine", "ray"])
