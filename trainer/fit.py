@@ -148,6 +148,8 @@ def _scan(options: FitOptions) -> ClassFolders:
     """List the data set; nothing where the fit is on labels alone. Raises `UserError`."""
     if options.tags and options.class_source != "xmp":
         raise UserError(tr("--tags says which tags are classes: give --labels-from xmp, too"))
+    if options.data_dir is None and options.labels is not None and options.class_source == "xmp":
+        raise UserError(tr("--labels-from xmp says where the classes of --data-dir come from: give --data-dir, too"))
     if options.data_dir is not None and options.class_source == "xmp":
         folders, counts = scan_tags(
             options.data_dir,

@@ -35,3 +35,8 @@ def test_tags_are_the_classes_of_a_fit(
 def test_tags_need_their_source(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="give --labels-from xmp, too"):
         fit(FitOptions(data_dir=tmp_path, tags=("dog",), output_dir=tmp_path / "runs"))
+
+
+def test_tags_are_those_of_a_data_set(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="give --data-dir, too"):
+        fit(FitOptions(labels=tmp_path / "labels.jsonl", class_source="xmp", output_dir=tmp_path / "runs"))
