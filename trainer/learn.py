@@ -29,7 +29,7 @@ from trainer.learning.audits import Audits, renew
 from trainer.learning.contradictions import Contradiction, contradiction_sentences, find_contradictions
 from trainer.learning.files import FileRecord, NoFeatures, kept_record, read_features, read_labelled
 from trainer.learning.gate import NothingPublished, Recorded, judge, judge_before, read_recorded
-from trainer.learning.kept import Half, KeptFeatures
+from trainer.learning.kept import KeptFeatures, LabelledFeatures
 from trainer.learning.labels import read_labels, read_learned
 from trainer.learning.lesson import FittedLesson, fit_lesson, gather
 from trainer.learning.origin import Origin, open_origin
@@ -142,7 +142,7 @@ class _Base:
     tuned: Mapping[str, Mapping[str, checkpoints.Array]]
     features: FileRecord
     kept: KeptFeatures
-    labelled: Mapping[str, Half]
+    labelled: LabelledFeatures | None
     recorded: Mapping[str, Recorded]
 
     @property
@@ -185,9 +185,9 @@ def _open_base(folder: Path, name: str | None, store: WeightsStore) -> _Base | N
     except NoFeatures:
         return None
     kept = read_features(run, features, checkpoint.metadata)
-    labelled: Mapping[str, Half] = {}
+    labelled: LabelledFeatures | None = None
     if "parent" in checkpoint.metadata.settings:
-        labelled = read_labelled(run, kept_record(run, "labelled"), checkpoint.metadata).by_sha256
+        labelled = read_labelled(run, kept_record(run, "labelled"), checkpoint.metadata)
     classifier = open_classifier(run / checkpoints.FILE_NAME, store, sha256=checkpoint.digest)
     return _Base(run, classifier, checkpoint.backbones, features, kept, labelled, read_recorded(run))
 
@@ -242,7 +242,7 @@ def _adapted(origin: Origin, options: LearnOptions, store: WeightsStore, figures
 
 def _find_answers(
     in_use: Classifier,
-    labelled: Mapping[str, Half],
+    labelled: LabelledFeatures | None,
     in_data_set: set[str],
     options: LearnOptions,
     store: WeightsStore,
@@ -295,7 +295,7 @@ def _report_answers(answers: Answers, name: str, sentences: Sequence[str]) -> No
 
 
 def _fit(base: _Base, answers: Answers, classes: Sequence[str]) -> FittedLesson:
-    images = gather(base.kept, answers.by_sha256, answers.features, classes)
+    images = gather(base.kept, answers.by_sha256, answers.features, classes, answers.perceptual_hashes)
     base.kept = base.kept.without_features()
     if (images.folds == NEVER).all():
         raise NothingPublished(tr("there are too few images to judge a lesson by"))

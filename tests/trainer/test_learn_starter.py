@@ -170,6 +170,27 @@ def test_one_folder_alone_is_learned(runs: Path, folders: Path, tmp_path: Path, 
     assert predict(taught, strangers(tmp_path / "strangers")[0]).label != "red"
 
 
+def test_ten_pictures_of_one_moment_are_learned_as_one(
+    runs: Path, tmp_path: Path, store: WeightsStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody can tell more of them than that they are alike and unlike the rest."""
+    scene = np.kron(np.random.default_rng(3).integers(0, 200, (8, 8, 3)), np.ones((12, 12, 1)))
+    (tmp_path / "sorted" / "party").mkdir(parents=True)
+    for number in range(11):
+        path = tmp_path / "sorted" / "party" / f"{number}.png"
+        Image.fromarray((scene + np.random.default_rng(number).normal(20, 4, scene.shape)).astype(np.uint8)).save(path)
+    last = path.rename(tmp_path / "last.png")
+    assert teach(runs, tmp_path / "sorted") == 0
+    assert "of the 1 labelled images it has 1 right" in (said := capsys.readouterr().out)
+    assert "near duplicates count as one image" in said
+    assert predict(open_classifier(runs, store), last).label == "party"
+    more = paint(tmp_path / "sorted" / "red" / "0.png", COLOURS["red"], 0).parent
+    for number in range(1, 10):
+        paint(more / f"{number}.png", COLOURS["red"], number)
+    assert teach(runs, tmp_path / "sorted") == 0, "the burst is still known as one"
+    assert "of the 11 labelled images" in capsys.readouterr().out
+
+
 def test_few_images_wait(runs: Path, folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = write_labels(tmp_path / "labels.jsonl", [(path, "dog") for path, _ in labels_of(folders)[:4]])
     assert teach(runs, file) == NOT_PUBLISHED

@@ -22,7 +22,7 @@ from models.files.leftovers import Leftovers, is_bin, is_leftover, pictures_in
 from models.files.markers import MARKER, NOT_CLASSES, USUAL_NAMES, read_kind
 from models.text import printable
 from models.text.language import tr
-from trainer.data.folds import Folds, assign, draw_by_hash, fold_count
+from trainer.data.folds import Folds, assign, draw_by_hash, fold_count, name_groups
 from trainer.data.neighbours import Positions
 from trainer.data.nesting import AsModel, AsNested, AtTop, Labelling, path_below
 from trainer.data.walking import File as File
@@ -330,12 +330,8 @@ def divide(
 
 def fold_samples(samples: Sequence[Sample], groups: Positions, *, held_out: float, seed: int) -> Folds:
     """Return the fold (n,) of each image by ``seed``; see `divide`."""
-    hash_of: dict[int, str] = {}  # of one image in each group, chosen regardless of file names
-    for group, sample in zip(groups.tolist(), samples, strict=True):
-        hash_of[group] = min(hash_of.get(group, sample.sha256), sample.sha256)
-    return assign(
-        [hash_of[group] for group in groups.tolist()], [sample.label for sample in samples], fold_count(held_out), seed
-    )
+    names = name_groups(groups, [sample.sha256 for sample in samples])
+    return assign(names, [sample.label for sample in samples], fold_count(held_out), seed)
 
 
 def data_digest(samples: Sequence[Sample]) -> str:

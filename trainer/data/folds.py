@@ -34,6 +34,14 @@ def draw_by_hash(text: str) -> float:
     return (int.from_bytes(digest[:8], "big") >> 11) / 2**53  # as many bits as a float has
 
 
+def name_groups(groups: npt.NDArray[np.int64], sha256: Sequence[str]) -> list[str]:
+    """Name the group (n,) of each image by the least ``sha256`` (n,) of its images, whatever their files are called."""
+    names: dict[int, str] = {}
+    for group, digest in zip(groups.tolist(), sha256, strict=True):
+        names[group] = min(names.get(group, digest), digest)
+    return [names[group] for group in groups.tolist()]
+
+
 def assign(groups: Sequence[str], labels: Sequence[str], count: int, seed: int) -> Folds:
     """Assign each image (n,) a fold, 0 to ``count`` - 1 or `NEVER`; the images of a group get the same fold.
 

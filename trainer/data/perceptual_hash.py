@@ -28,6 +28,8 @@ _COARSE, _FINE = 8, 24
 # The position of the median of the low frequencies without the mean; `numpy.median` takes ten times as long.
 _MIDDLE = (_COARSE * _COARSE - 1) // 2
 _HEAD = struct.Struct("<II?fQ")
+#: The bytes of a packed hash.
+PACKED_BYTES = _HEAD.size + 3 * _COARSE * _COARSE + _FINE * _FINE - 1
 
 
 @dataclass(frozen=True, slots=True)

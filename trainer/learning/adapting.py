@@ -22,6 +22,7 @@ from trainer.learning.gate import (
     judge_labelled,
     no_better,
     outcomes,
+    with_near_duplicates,
 )
 from trainer.learning.kept import KeptFeatures, as_hashes
 from trainer.learning.lesson import LessonImages, gather
@@ -84,7 +85,7 @@ def _gather(answers: Answers, origin: Origin) -> LessonImages:
     nothing = KeptFeatures(
         np.zeros((0, width), np.float16), none, none, none, none, as_hashes([]), [], Recipe(), _FOLDS, 0
     )
-    return gather(nothing, answers.by_sha256, answers.features, answers.classes)
+    return gather(nothing, answers.by_sha256, answers.features, answers.classes, answers.perceptual_hashes)
 
 
 def judge(
@@ -93,7 +94,9 @@ def judge(
     """Judge an adapted head beside the one in use: by what people labelled (`judge_labelled`), and steady elsewhere."""
     right, probability = outcomes(fitted, rule)
     labelled = fitted.judged & before.is_told
-    passed, counts = judge_labelled(right, probability, before, labelled, may_win_nothing=may_win_nothing)
+    passed, counts = judge_labelled(
+        right, probability, before, labelled, fitted.images.pictures, may_win_nothing=may_win_nothing
+    )
     figures: dict[str, Any] = {
         "labelled": counts,
         "filed": {"images": steadiness.images, "changed": steadiness.changed, "asked_for": steadiness.asked},
@@ -109,10 +112,10 @@ def judge(
             "far",
             **values,
         )
-        return Judgement(True, better, figures)
+        return Judgement(True, with_near_duplicates(better, counts), figures)
     better = tr(
         "of the {images} labelled images it has {right} right without having seen them, and {right_before} were so "
         "far; of the last {filed} images that were filed and left there, {changed} would go elsewhere",
         **values,
     )
-    return Judgement(True, better, figures)
+    return Judgement(True, with_near_duplicates(better, counts), figures)

@@ -13,7 +13,8 @@ from models.text.language import tr, trn
 from trainer.data.cache import FeatureCache
 from trainer.data.dataset import File
 from trainer.data.features import extract
-from trainer.learning.kept import Half, as_half
+from trainer.data.perceptual_hash import PerceptualHash
+from trainer.learning.kept import Half, LabelledFeatures, as_half
 from trainer.learning.labels import GivenLabel
 from trainer.learning.naming import name_classes
 from trainer.tables import listed
@@ -27,12 +28,14 @@ _LISTED = 5
 class Answers:
     """The class, or None for none of the classes, of each image by its sha256, and what was ``left_out``, in sentences.
 
-    ``features`` has those of all images that were labelled and are not in the data set, also of those left out.
+    ``features`` has those of all images that were labelled and are not in the data set, also of those left out, and
+    ``perceptual_hashes`` those that are known of them.
     """
 
     by_sha256: Mapping[str, str | None]
     how: Mapping[str, str]
     features: Mapping[str, Half]
+    perceptual_hashes: Mapping[str, PerceptualHash]
     left_out: Sequence[str]
 
     @property
@@ -50,7 +53,7 @@ def find_answers(
     given: Sequence[GivenLabel],
     classes: Sequence[str],
     reserved: Sequence[str],
-    known: Mapping[str, Half],
+    known: LabelledFeatures | None,
     in_data_set: Container[str],
     extractor: FeatureExtractor,
     cache: FeatureCache,
@@ -61,10 +64,13 @@ def find_answers(
     """
     named, left_out = with_good_names(given, classes, reserved)
     hashed, gone = with_hashes(named)
-    to_read = [label for label in hashed if label.sha256 not in known and label.sha256 not in in_data_set]
-    features = {label.sha256: known[label.sha256] for label in hashed if label.sha256 in known}
-    read, unreadable = _read(to_read, extractor, cache)
+    of_known = {} if known is None else known.by_sha256
+    looks = {} if known is None else known.perceptual_hashes
+    features = {label.sha256: of_known[label.sha256] for label in hashed if label.sha256 in of_known}
+    to_read = [label for label in hashed if label.sha256 not in features and label.sha256 not in in_data_set]
+    read, read_looks, unreadable = _read(to_read, extractor, cache)
     features |= read
+    looks |= read_looks
     usable = [label for label in hashed if label.sha256 in features or label.sha256 in in_data_set]
     changed = len(hashed) - len(usable) - unreadable
     left_out += gone_sentences(gone + unreadable + changed)
@@ -73,6 +79,7 @@ def find_answers(
         {label.sha256: label.label for label in kept},
         {label.sha256: label.how for label in kept},
         features,
+        {sha256: looks[sha256] for sha256 in features if sha256 in looks},
         [*left_out, *too_few],
     )
 
@@ -145,22 +152,22 @@ def with_hashes(given: Sequence[GivenLabel]) -> tuple[list[HashedLabel], int]:
 
 def _read(
     labels: Sequence[HashedLabel], extractor: FeatureExtractor, cache: FeatureCache
-) -> tuple[dict[str, Half], int]:
-    """Return the features of the images that are still those that were labelled, and how many cannot be read."""
+) -> tuple[dict[str, Half], dict[str, PerceptualHash], int]:
+    """Return features and hashes of the images that are still those labelled, and how many cannot be read."""
     if not labels:
-        return {}, 0
+        return {}, {}, 0
     files = [File(label.path, str(label.path), label.label or "") for label in labels]
     extracted = extract(files, extractor, cache)
     half = as_half(extracted.features)
     wanted = {label.sha256 for label in labels}
     if half is None:
-        return {}, len(labels)
-    read = {
-        sample.sha256: features
-        for sample, features in zip(extracted.samples, half, strict=True)
-        if sample.sha256 in wanted
-    }
-    return read, len(extracted.unreadable)
+        return {}, {}, len(labels)
+    rows = {sample.sha256: row for row, sample in enumerate(extracted.samples) if sample.sha256 in wanted}
+    return (
+        {sha256: half[row] for sha256, row in rows.items()},
+        {sha256: extracted.hashes[row] for sha256, row in rows.items()},
+        len(extracted.unreadable),
+    )
 
 
 def without_small_classes(labels: Sequence[HashedLabel], classes: Sequence[str]) -> tuple[list[HashedLabel], list[str]]:

@@ -27,6 +27,7 @@ from models.errors import CheckpointError, UserError
 from models.files.atomic import atomic_file, file_digest
 from models.text.language import tr
 from trainer.data.folds import NEVER
+from trainer.data.perceptual_hash import PACKED_BYTES
 from trainer.heads.recipe import Recipe
 from trainer.learning.kept import UNJUDGED, KeptFeatures, LabelledFeatures
 from trainer.runs.folder import METRICS
@@ -100,7 +101,7 @@ def write_features(run: Path, kept: KeptFeatures, parts: Sequence[PartRecord], e
 
 def write_labelled(run: Path, labelled: LabelledFeatures, parts: Sequence[PartRecord]) -> FileRecord:
     """Write the features of labelled images into a run folder. Raises `OSError`."""
-    tensors: dict[str, _Array] = {"features": labelled.features, "sha256": labelled.hashes}
+    tensors: dict[str, _Array] = {"features": labelled.features, "sha256": labelled.hashes, "looks": labelled.looks}
     return _write(run / LABELLED_FILE_NAME, _Header(parts=_described(parts)), tensors, None)
 
 
@@ -222,9 +223,11 @@ def read_labelled(run: Path, record: FileRecord, metadata: Metadata) -> Labelled
         expected: dict[str, _Expected] = {
             "features": (np.float16, (record.images, metadata.width)),
             "sha256": (np.uint8, (record.images, 32)),
+            "looks": (np.uint8, (record.images, PACKED_BYTES)),
         }
+        tensors.setdefault("looks", np.zeros((record.images, PACKED_BYTES), np.uint8))  # an earlier version has none
         _check_tensors(tensors, expected)
-    return LabelledFeatures(tensors["features"], tensors["sha256"])
+    return LabelledFeatures(tensors["features"], tensors["sha256"], tensors["looks"])
 
 
 @contextlib.contextmanager

@@ -18,9 +18,12 @@ from models.scoring import score
 from models.text.language import tr
 from trainer.data.cache import Features
 from trainer.data.dataset import Mask
+from trainer.data.folds import NEVER, Folds
+from trainer.data.neighbours import Positions
 from trainer.learning.files import FeaturesMissing
 from trainer.learning.kept import UNJUDGED, Half, KeptFeatures
 from trainer.learning.lesson import FittedLesson, Judged, LessonImages, is_filed_by
+from trainer.learning.likeness import by_picture, spread_pictures
 from trainer.measuring.filed_as import filed_as
 from trainer.measuring.split_file import FILE_NAME as SPLIT_NAME
 from trainer.measuring.split_file import HELD_OUT, LEAST_PROBABILITY, read_rows
@@ -37,6 +40,7 @@ _FEW_JUDGED, _LEAST_GAIN = 200, 0.5
 _ROWS = 1024
 
 Probabilities = npt.NDArray[np.float64]
+Losses = npt.NDArray[np.float64]
 
 
 class NothingPublished(Exception):
@@ -58,14 +62,15 @@ def probability_of_chance(right: Mask, right_before: Mask) -> float:
 class Recorded:
     """What a run recorded of an image: its file and its label ("" for none of the classes).
 
-    Where it was held out, also the class ``predicted`` ("" where it would not be filed), and the ``probability`` of its
-    label.
+    Where it was held out, also the class ``predicted`` ("" where it would not be filed), the ``probability`` of its
+    label, and its ``fold``.
     """
 
     file: str
     label: str
     predicted: str | None = None
     probability: float = float("nan")
+    fold: int = NEVER
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,9 @@ def read_recorded(run: Path) -> dict[str, Recorded]:
     """Read the images of ``split.csv`` of a run, by their sha256. Raises `FeaturesMissing`."""
     try:
         return {
-            row["sha256"]: Recorded(row["file"], row["label"], row["predicted"], float(row["true_probability"]))
+            row["sha256"]: Recorded(
+                row["file"], row["label"], row["predicted"], float(row["true_probability"]), int(row["fold"])
+            )
             if row["side"] == HELD_OUT
             else Recorded(row["file"], row["label"])
             for row in read_rows(run)
@@ -110,19 +117,23 @@ def judge_before(
     """Judge the images of a lesson by the head in use, as far as it was not fitted on them.
 
     Its own out-of-fold predictions are ``recorded``, by sha256; ``features``, by sha256, has those of labelled images,
-    which it classifies now where it never saw them. An image of none of the classes is right where it is not filed.
+    which it classifies now where it saw neither them nor near duplicates of them (see `trainer.learning.likeness`). An
+    image of none of the classes is right where it is not filed.
     """
     classes = [*images.classes, None]
     is_told, right = np.zeros((2, len(images.labels)), bool)
     probability = np.full(len(images.labels), np.nan)
-    for number, sha256 in enumerate(images.sha256):
-        row = recorded.get(sha256)
-        if row is not None and row.predicted is not None:
+    rows = [recorded.get(sha256) for sha256 in images.sha256]
+    is_recorded = np.array([row is not None for row in rows], bool)
+    is_fair = _told_fairly(images, np.array([NEVER if row is None else row.fold for row in rows]), is_recorded)
+    for number, row in enumerate(rows):
+        if row is not None and row.predicted is not None and is_fair[number]:
             label = classes[images.labels[number]] or ""
             is_told[number], right[number] = True, row.predicted == label
             if row.label == label:
                 probability[number] = row.probability
-    unseen = [row for row, sha256 in enumerate(images.sha256) if sha256 not in recorded and sha256 in features]
+    has_seen_like = np.isin(images.pictures, images.pictures[is_recorded])
+    unseen = [row for row in np.flatnonzero(~has_seen_like).tolist() if images.sha256[row] in features]
     for start in range(0, len(unseen), _ROWS):
         block = unseen[start : start + _ROWS]
         inputs = np.stack([features[images.sha256[row]] for row in block]).astype(np.float32)
@@ -130,6 +141,17 @@ def judge_before(
         right[block], probability[block] = _classify(base, inputs, names)
         is_told[block] = True
     return Before(is_told, right, probability)
+
+
+def _told_fairly(images: LessonImages, recorded: Folds, is_recorded: Mask) -> Mask:
+    """Tell of which images (n,) the prediction of then compares with one of now.
+
+    ``recorded`` (n,) are the folds of then. Where near duplicates lay in several, the head had seen their like.
+    """
+    then = spread_pictures(images.pictures, recorded, is_recorded)
+    now = spread_pictures(images.pictures, images.folds, np.ones(len(images.folds), bool))
+    is_fair: Mask = ~np.isin(images.pictures, np.setdiff1d(then, now))
+    return is_fair
 
 
 def _classify(base: Classifier, features: Features, labels: list[str | None]) -> tuple[Mask, Probabilities]:
@@ -152,9 +174,10 @@ def judge(fitted: FittedLesson, kept: KeptFeatures, before: Before, rule: Rule, 
     """Judge a lesson beside the head in use, and beside that of the fit, from which all lessons came.
 
     It may have no fewer images of the data set right than chance explains, and has to pass `judge_labelled` by those
-    that people labelled; where few images are judged, also `_is_clear` by all of them. ``rule`` is that of the lesson.
+    that people labelled; where few images are judged, also `_is_clear` by all of them. Near duplicates count as one
+    image. ``rule`` is that of the lesson.
     """
-    images = fitted.images
+    images, pictures = fitted.images, fitted.images.pictures
     right, probability = outcomes(fitted, rule)
     of_data_set = images.is_trusted & ~images.is_labelled & fitted.judged
     count = len(kept.labels)
@@ -164,29 +187,32 @@ def judge(fitted: FittedLesson, kept: KeptFeatures, before: Before, rule: Rule, 
     by_all = of_data_set & before.is_told
     by_fit = of_data_set & fit_told
     labelled = images.is_labelled & fitted.judged & before.is_told
-    passed, counts = judge_labelled(right, probability, before, labelled, may_win_nothing=may_win_nothing)
+    passed, counts = judge_labelled(right, probability, before, labelled, pictures, may_win_nothing=may_win_nothing)
+    now, so_far = _right(right, pictures, by_all), _right(before.right, pictures, by_all)
+    since, then = _right(right, pictures, by_fit), _right(fit_right, pictures, by_fit)
     figures: dict[str, Any] = {
-        "data_set": _counts(right, before.right, by_all),
-        "since_the_fit": _counts(right, fit_right, by_fit),
+        "data_set": _counts(now, so_far),
+        "since_the_fit": _counts(since, then),
         "labelled": counts,
     }
-    for name, earlier, rows in (("data_set", before.right, by_all), ("since_the_fit", fit_right, by_fit)):
-        if probability_of_chance(right[rows], earlier[rows]) < SIGNIFICANCE:
+    for name, later, earlier in (("data_set", now, so_far), ("since_the_fit", since, then)):
+        if probability_of_chance(later, earlier) < SIGNIFICANCE:
             return Judgement(False, _worse(figures[name]), figures)
     if not passed:
         return Judgement(False, no_better(figures["labelled"]), figures)
-    if not may_win_nothing and not _is_clear(probability, before, fitted.judged):
-        return Judgement(False, _unclear(probability, before, fitted.judged), figures)
+    told = _told(before, fitted.judged)
+    losses = by_picture(_losses(probability), pictures, told), by_picture(_losses(before.probability), pictures, told)
+    if not may_win_nothing and not _is_clear(*losses):
+        return Judgement(False, _unclear(*losses), figures)
     return Judgement(True, _better(figures), figures)
 
 
-def _is_clear(probability: Probabilities, before: Before, judged: Mask) -> bool:
+def _is_clear(losses: Losses, losses_before: Losses) -> bool:
     """Tell whether the loss of the judged images is clearly lower, unless there are many.
 
     Those that people labelled are often few, and wrong labels are won by whoever learns them.
     """
-    told = _told(before, judged)
-    won = _losses(before.probability[told]) - _losses(probability[told])
+    won = losses_before - losses
     if not 0 < len(won) < _FEW_JUDGED:
         return True
     return bool(won.mean() >= _LEAST_GAIN * won.std() / np.sqrt(len(won)))
@@ -199,18 +225,27 @@ def _told(before: Before, among: Mask) -> Mask:
 
 
 def judge_labelled(
-    right: Mask, probability: Probabilities, before: Before, labelled: Mask, *, may_win_nothing: bool
+    right: Mask,
+    probability: Probabilities,
+    before: Before,
+    labelled: Mask,
+    pictures: Positions,
+    *,
+    may_win_nothing: bool,
 ) -> tuple[bool, dict[str, Any]]:
     """Tell whether a lesson may be published by the ``labelled`` images (n,) that were judged, and count them.
 
     It has to have more of them right or a lower log-loss, and no fewer than chance explains; the latter is enough where
     it brings something else (``may_win_nothing``): labels count no longer, or a promise holds again. ``right`` and
-    ``probability`` are its `outcomes`.
+    ``probability`` are its `outcomes`. Images of one of the ``pictures`` (n,) count as one.
     """
     told = _told(before, labelled)
-    loss_now, loss_before = _loss(probability[told]), _loss(before.probability[told])
-    counts = _counts(right, before.right, labelled) | {"loss": loss_now, "loss_before": loss_before}
-    is_worse = probability_of_chance(right[labelled], before.right[labelled]) < SIGNIFICANCE
+    loss_now = _mean(by_picture(_losses(probability), pictures, told))
+    loss_before = _mean(by_picture(_losses(before.probability), pictures, told))
+    now, so_far = _right(right, pictures, labelled), _right(before.right, pictures, labelled)
+    counts = _counts(now, so_far) | {"loss": loss_now, "loss_before": loss_before}
+    counts["near_duplicates"] = int(labelled.sum()) - len(now)
+    is_worse = probability_of_chance(now, so_far) < SIGNIFICANCE
     is_better = counts["right"] > counts["right_before"] or loss_now < loss_before
     return not is_worse and (is_better or may_win_nothing), counts
 
@@ -229,21 +264,24 @@ def outcomes(fitted: Judged, rule: Rule) -> tuple[Mask, Probabilities]:
     return right, probability
 
 
-def _counts(right: Mask, before: Mask, among: Mask) -> dict[str, Any]:
-    return {
-        "images": int(among.sum()),
-        "right": int(right[among].sum()),
-        "right_before": int(before[among].sum()),
-    }
+def _right(right: Mask, pictures: Positions, among: Mask) -> Mask:
+    """Tell of each of the ``pictures`` (n,) with images ``among`` all (n,) whether at least half of these are right."""
+    is_right: Mask = by_picture(right, pictures, among) >= 0.5
+    return is_right
 
 
-def _loss(probability: Probabilities) -> float:
-    """Return the mean log-loss of images by the probabilities (n,) of their classes; 0 without any."""
-    return float(_losses(probability).mean()) if len(probability) else 0.0
+def _counts(right: Mask, before: Mask) -> dict[str, Any]:
+    return {"images": len(right), "right": int(right.sum()), "right_before": int(before.sum())}
 
 
-def _losses(probability: Probabilities) -> Probabilities:
-    losses: Probabilities = -np.log(np.maximum(probability, LEAST_PROBABILITY))
+def _mean(losses: Losses) -> float:
+    """Return the mean of losses; 0 without any."""
+    return float(losses.mean()) if len(losses) else 0.0
+
+
+def _losses(probability: Probabilities) -> Losses:
+    """Return the log-losses (n,) of images by the probabilities (n,) of their classes."""
+    losses: Losses = -np.log(np.maximum(probability, LEAST_PROBABILITY))
     return losses
 
 
@@ -255,24 +293,29 @@ def _worse(counts: dict[str, Any]) -> str:
     )
 
 
-def _unclear(probability: Probabilities, before: Before, judged: Mask) -> str:
-    told = _told(before, judged)
+def _unclear(losses: Losses, losses_before: Losses) -> str:
     return tr(
         "by the {images} images that it was judged by, labelled ones and those of the data set, it is not clearly "
         "better yet (log-loss {now:.3f}, so far {so_far:.3f}): more labels will tell",
-        images=int(told.sum()),
-        now=_loss(probability[told]),
-        so_far=_loss(before.probability[told]),
+        images=len(losses),
+        now=_mean(losses),
+        so_far=_mean(losses_before),
     )
 
 
 def no_better(counts: dict[str, Any]) -> str:
     """Say why a lesson does not pass `judge_labelled`, which returned the ``counts``."""
-    return tr(
+    says = tr(
         "of the {images} labelled images it would have {right} right without having seen them, and so far "
         "{right_before} are: nothing is won",
         **counts,
     )
+    return with_near_duplicates(says, counts)
+
+
+def with_near_duplicates(says: str, counts: dict[str, Any]) -> str:
+    """Say how near duplicates were counted, if there are any among the labelled images."""
+    return tr("{says} (near duplicates count as one image)", says=says) if counts["near_duplicates"] else says
 
 
 def _better(figures: dict[str, Any]) -> str:
@@ -284,14 +327,16 @@ def _better(figures: dict[str, Any]) -> str:
         "all_before": of_data_set["right_before"],
     }
     if labelled["right"] > labelled["right_before"]:
-        return tr(
+        says = tr(
             "of the {images} labelled images it has {right} right without having seen them, and {right_before} were so "
             "far; of the {all_images} of the data set {all_right}, and so far {all_before}",
             **values,
         )
-    return tr(
-        "of the {images} labelled images it has {right} right without having seen them, and {right_before} were so "
-        "far, at a log-loss of {loss:.3f} and {loss_before:.3f}; of the {all_images} of the data set {all_right}, and "
-        "so far {all_before}",
-        **values,
-    )
+    else:
+        says = tr(
+            "of the {images} labelled images it has {right} right without having seen them, and {right_before} were so "
+            "far, at a log-loss of {loss:.3f} and {loss_before:.3f}; of the {all_images} of the data set {all_right}, "
+            "and so far {all_before}",
+            **values,
+        )
+    return with_near_duplicates(says, labelled)

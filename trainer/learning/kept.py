@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,6 +12,7 @@ from models.registry import Backbone
 from trainer.data.dataset import Labels
 from trainer.data.folds import Folds
 from trainer.data.neighbours import Positions
+from trainer.data.perceptual_hash import PACKED_BYTES, PerceptualHash
 from trainer.heads.recipe import Recipe
 
 #: How many bytes of features a run keeps by default: enough for those of 100,000 images by the usual backbones.
@@ -24,6 +25,7 @@ UNJUDGED = -1
 
 Half = npt.NDArray[np.float16]
 Hashes = npt.NDArray[np.uint8]
+Looks = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -61,15 +63,41 @@ class KeptFeatures:
 
 @dataclass(frozen=True)
 class LabelledFeatures:
-    """Raw features (n, width) of images that people labelled, in float16, and the sha256 (n, 32) of the files."""
+    """Raw features (n, width) of images that people labelled, in float16, and the sha256 (n, 32) of the files.
+
+    ``looks`` (n, `PACKED_BYTES`) are their perceptual hashes, packed; all zero where one is not known.
+    """
 
     features: Half
     hashes: Hashes
+    looks: Looks
+
+    @classmethod
+    def of(
+        cls, features: Mapping[str, Half], perceptual_hashes: Mapping[str, PerceptualHash], width: int
+    ) -> LabelledFeatures:
+        """Keep features (width,), by sha256, and the perceptual hashes that are known."""
+        sha256 = sorted(features)
+        stacked = np.stack([features[each] for each in sha256]) if sha256 else np.empty((0, width), np.float16)
+        looks = np.zeros((len(sha256), PACKED_BYTES), np.uint8)
+        for row, each in enumerate(sha256):
+            if each in perceptual_hashes:
+                looks[row] = np.frombuffer(perceptual_hashes[each].pack(), np.uint8)
+        return cls(stacked, as_hashes(sha256), looks)
 
     @property
     def by_sha256(self) -> dict[str, Half]:
         """The features of each image, by its sha256 in hex."""
         return {row.tobytes().hex(): features for row, features in zip(self.hashes, self.features, strict=True)}
+
+    @property
+    def perceptual_hashes(self) -> dict[str, PerceptualHash]:
+        """The perceptual hash of each image of which it is known, by its sha256 in hex."""
+        known = self.looks.any(axis=1)
+        return {
+            row.tobytes().hex(): PerceptualHash.unpack(look.tobytes())
+            for row, look in zip(self.hashes[known], self.looks[known], strict=True)
+        }
 
 
 def features_to_keep(features: npt.NDArray[np.float32], parts: Sequence[Backbone], limit: int) -> Half | None:

@@ -25,8 +25,9 @@ from models.deciding.class_tree import ClassTree
 from models.deciding.decision import Rule
 from trainer.data.cache import Features
 from trainer.data.dataset import Labels, Mask
-from trainer.data.folds import NEVER, Folds, assign, draw_by_hash
+from trainer.data.folds import NEVER, Folds, name_groups
 from trainer.data.neighbours import Positions
+from trainer.data.perceptual_hash import PerceptualHash
 from trainer.heads import views
 from trainer.heads.candidates import USUAL_STRENGTH, CandidateHead, View
 from trainer.heads.linear import Linear
@@ -35,6 +36,7 @@ from trainer.heads.recipe import Recipe, refit
 from trainer.heads.task import FittingTask
 from trainer.heads.unknown import Span, fit_span
 from trainer.learning.kept import Half, KeptFeatures
+from trainer.learning.likeness import fold_labelled, group_labelled
 from trainer.measuring.calibration import fit_temperature, log_probabilities
 from trainer.measuring.filed_as import filed_as
 from trainer.measuring.labelled_predictions import LabelledPredictions
@@ -90,12 +92,16 @@ class LessonImages:
 
 
 def gather(
-    kept: KeptFeatures, answers: Mapping[str, str | None], features: Mapping[str, Half], classes: Sequence[str]
+    kept: KeptFeatures,
+    answers: Mapping[str, str | None],
+    features: Mapping[str, Half],
+    classes: Sequence[str],
+    perceptual_hashes: Mapping[str, PerceptualHash] | None = None,
 ) -> LessonImages:
     """Join the images of a data set with those that people labelled.
 
     ``answers`` gives the class, or None, by the sha256 of an image; it wins over that of the data set. ``features`` are
-    those of the images that are not in the data set.
+    those of the images that are not in the data set, and ``perceptual_hashes`` tell which of these are near duplicates.
     """
     position = {name: number for number, name in enumerate(classes)}
     old_sha256 = kept.sha256
@@ -114,28 +120,18 @@ def gather(
     joined[: len(labels)] = kept.features
     for row, sha256 in enumerate(new, len(labels)):
         joined[row] = features[sha256]
+    pictures = group_labelled(new, new_names, perceptual_hashes or {})
+    folds = fold_labelled(name_groups(pictures, new), new, new_names, set(kept.classes), kept.fold_count, kept.seed)
     return LessonImages(
         joined,
         np.concatenate([labels, new_labels]),
-        np.concatenate([kept.folds, _fold_labelled(new, new_names, set(kept.classes), kept.fold_count, kept.seed)]),
-        np.concatenate([kept.pictures, np.arange(len(labels), len(joined))]),
+        np.concatenate([kept.folds, folds]),
+        np.concatenate([kept.pictures, len(labels) + pictures]),
         [*old_sha256, *new],
         classes,
         len(labels),
         np.concatenate([is_old_labelled, np.ones(len(new), bool)]),
     )
-
-
-def _fold_labelled(sha256: Sequence[str], names: Sequence[str | None], known: set[str], count: int, seed: int) -> Folds:
-    """Return the fold (m,) of each labelled image, by its hash.
-
-    Classes that the data set has not are divided so that each is both fitted on and judged.
-    """
-    folds = np.array([int(count * draw_by_hash(f"split {seed} {each}")) for each in sha256], np.int64)
-    new = [row for row, name in enumerate(names) if name is None or name not in known]
-    if new:
-        folds[new] = assign([sha256[row] for row in new], [names[row] or "" for row in new], count, seed)
-    return folds
 
 
 class Judged(Protocol):

@@ -21,7 +21,7 @@ from models.text.language import in_use
 from models.weights.store import WeightsStore
 from trainer.learning.files import FeaturesMissing, kept_record, read_labelled
 from trainer.learning.gate import Recorded, read_recorded
-from trainer.learning.kept import Half
+from trainer.learning.kept import LabelledFeatures
 from trainer.runs.publish import STARTER_NAME, current_run
 
 #: The checkpoint that was adapted, in the folder of the run.
@@ -41,7 +41,7 @@ class Origin:
     adapted: Classifier
     file: Path
     tuned: Mapping[str, Mapping[str, checkpoints.Array]]
-    labelled: Mapping[str, Half]
+    labelled: LabelledFeatures | None
     recorded: Mapping[str, Recorded]
     is_starter: bool = False
 
@@ -75,7 +75,7 @@ def open_origin(folder: Path, name: str | None, store: WeightsStore) -> Origin:
             checkpoints.resolve(folder)  # says that none of the runs is published
         file = starter_path(store, "ko" if in_use() == "ko" else "en")
         classifier = open_classifier(file, store)
-        return Origin(folder / STARTER_NAME, classifier, classifier, file, {}, {}, {}, is_starter=True)
+        return Origin(folder / STARTER_NAME, classifier, classifier, file, {}, None, {}, is_starter=True)
     run = folder / name
     published = checkpoints.load(folder if name == current else run)
     classifier = open_classifier(run / checkpoints.FILE_NAME, store, sha256=published.digest)
@@ -83,8 +83,8 @@ def open_origin(folder: Path, name: str | None, store: WeightsStore) -> Origin:
     sha256 = published.metadata.settings.get("origin_sha256")
     if not isinstance(sha256, str):
         file = run / checkpoints.FILE_NAME
-        return Origin(run, classifier, classifier, file, published.backbones, {}, recorded)
-    labelled = read_labelled(run, kept_record(run, "labelled"), published.metadata).by_sha256
+        return Origin(run, classifier, classifier, file, published.backbones, None, recorded)
+    labelled = read_labelled(run, kept_record(run, "labelled"), published.metadata)
     adapted = open_classifier(run / ORIGIN_NAME, store, sha256=sha256, reuse=classifier)
     return Origin(run, classifier, adapted, run / ORIGIN_NAME, published.backbones, labelled, recorded)
 

@@ -9,8 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from models.checkpoints import checkpoint as checkpoints
 from models.checkpoints.checkpoint import Checkpoint
 from models.checkpoints.metadata import Metadata
@@ -22,7 +20,7 @@ from trainer.learning.answers import Answers
 from trainer.learning.contradictions import Contradiction
 from trainer.learning.files import FileRecord, features_figures, link_features, write_labelled
 from trainer.learning.gate import Judgement
-from trainer.learning.kept import LabelledFeatures, as_hashes
+from trainer.learning.kept import LabelledFeatures
 from trainer.learning.labels import LEARNED_NAME
 from trainer.learning.lesson import Judged, is_filed_by
 from trainer.learning.origin import Origin
@@ -77,10 +75,9 @@ def write_lesson(lesson: Lesson, tuned: Mapping[str, Mapping[str, checkpoints.Ar
             lesson.origin.keep(run)
         if lesson.features is not None:
             link_features(lesson.parent, run, lesson.features)
-        hashes = sorted(lesson.answers.features)
-        rows = [lesson.answers.features[each] for each in hashes]
-        stacked = np.stack(rows) if rows else np.empty((0, metadata.width), np.float16)
-        labelled = write_labelled(run, LabelledFeatures(stacked, as_hashes(hashes)), metadata.parts)
+        answers = lesson.answers
+        kept = LabelledFeatures.of(answers.features, answers.perceptual_hashes, metadata.width)
+        labelled = write_labelled(run, kept, metadata.parts)
         write_json(run / METRICS, {"sha256": sha256} | _metrics(lesson) | features_figures(lesson.features, labelled))
         write_settings(run / "settings.toml", metadata.settings)
         _write_split(run / SPLIT_NAME, lesson)
