@@ -1,4 +1,4 @@
-"""One Chromium for the tests of a process, and a window for each test."""
+"""One Chromium for the tests of a process, one window of each kind, and a page for each test."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.daemon.review.page.browser import Complaints, chromium, context_of
 from tests.daemon.review.page.stub import HOST
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, BrowserContext, Page
 
 Opener = Callable[..., "Page"]
 
@@ -23,20 +23,36 @@ def browser() -> Iterator[Browser]:
         yield started
 
 
+@pytest.fixture(scope="session")
+def windows() -> dict[tuple[int, bool, bool], BrowserContext]:
+    """Windows that are open, by their width, colours and whether they are touched."""
+    return {}
+
+
 @pytest.fixture
-def new_page(browser: Browser) -> Iterator[Opener]:
-    """``new_page(width, dark=…, touch=…, host=…)``; afterwards none may have complained or asked another host."""
-    contexts, complaints = [], []
+def new_page(browser: Browser, windows: dict[tuple[int, bool, bool], BrowserContext]) -> Iterator[Opener]:
+    """``new_page(width, dark=…, touch=…, host=…)``; afterwards none may have complained or asked another host.
+
+    No page finds anything that one of another test has stored.
+    """
+    pages, complaints = [], []
 
     def make(width: int = 1280, *, dark: bool = False, touch: bool = False, host: str = HOST) -> Page:
-        contexts.append(context_of(browser, width, dark=dark, touch=touch))
-        page = contexts[-1].new_page()
+        kind = width, dark, touch
+        if kind not in windows:
+            windows[kind] = context_of(browser, width, dark=dark, touch=touch)
+            windows[kind].new_page()  # it stays: with the last page goes their process, which is half of a test's work
+        pages.append(windows[kind].new_page())
         complaints.append(Complaints(host))
-        complaints[-1].watch(page)
-        return page
+        complaints[-1].watch(pages[-1])
+        return pages[-1]
 
     yield make
-    for context in contexts:
-        context.close()
+    for page in pages:
+        page.evaluate("localStorage.clear()")
+    for page in pages:
+        page.close()
+    for window in windows.values():
+        window.clear_cookies()
     assert [error for each in complaints for error in each.errors] == []
     assert [address for each in complaints for address in each.foreign] == []
