@@ -3,7 +3,9 @@
 A second head is fitted on the labelled images alone, and counts only near them: where an image is as near to its
 nearest labelled ones as these are to each other. Everywhere else the head stays what it was, however few or many labels
 there are. How near is enough is told from the labelled images, each measured without itself; and from which classes
-they came: where people took images out of a folder, more of its images may go.
+they came: where people took images out of a folder, more of its images may go. Where the labelled images are unlike
+each other, that reaches far: then it is less, by what images that were filed and left in their folders tell
+(`Adaptation.more_careful`).
 
 Measured on the starter with 10 images in each of up to five new folders (``python -m tests.benchmarks.adapting``, which
 says the rest). Tried with six draws of four sets, as the accuracy beside a fit on the same images, and the share of
@@ -20,6 +22,7 @@ little better, but only where a backbone has such classes.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -56,7 +59,23 @@ class Adaptation:
     head: Head
     nearness: Nearness
     candidate: CandidateHead
-    probabilities: Probabilities
+    _unit: Features
+    _before: Features
+
+    @cached_property
+    def probabilities(self) -> Probabilities:
+        """The probabilities (judged, classes) of each judged image, told by the images of other folds alone."""
+        assert self.head.taught is not None
+        return _out_of_fold(
+            self.images.folds, self.candidate, self.head.taught, self.nearness, self._unit, self._before
+        )
+
+    def more_careful(self, share: float) -> Adaptation:
+        """Return the same lesson, of which what was taught reaches this ``share`` as far, in spreads."""
+        assert self.head.taught is not None
+        taught = replace(self.head.taught, reach=self.head.taught.reach * np.float32(share))
+        nearness = self.nearness.model_copy(update={"limit": self.nearness.limit * share})
+        return replace(self, head=replace(self.head, taught=taught), nearness=nearness)
 
     @property
     def temperature(self) -> float:
@@ -97,9 +116,8 @@ def fit_adaptation(origin: Classifier, images: LessonImages, recipe: Recipe) -> 
     taught = replace(taught, reach=reach)
     nearness = _nearness(unit)
     head = replace(origin.head, groups=_groups(origin), taught=_bounded(taught))
-    out_of_fold = _out_of_fold(images.folds, candidate, taught, nearness, unit, before)
     labels = np.where(images.is_negative, len(classes), groups[images.labels])
-    return Adaptation(replace(images, labels=labels, classes=classes), head, nearness, candidate, out_of_fold)
+    return Adaptation(replace(images, labels=labels, classes=classes), head, nearness, candidate, unit, before)
 
 
 def _as_half(features: Features) -> Features:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from models.checkpoints.metadata import Metadata
 from models.deciding.decision import Rule
 from models.text.language import tr, trn
 from trainer.data.folds import NEVER
@@ -28,7 +30,7 @@ from trainer.learning.kept import KeptFeatures, as_hashes
 from trainer.learning.lesson import LessonImages, gather
 from trainer.learning.origin import Origin
 from trainer.learning.record import Lesson
-from trainer.learning.steadiness import FiledImages, Steadiness, asked_for, measure
+from trainer.learning.steadiness import FiledImages, Steadiness, asked_for, make_steady, measure
 from trainer.measuring.labelled_predictions import LabelledPredictions
 from trainer.measuring.levels import lapsed_levels
 from trainer.measuring.thresholds import Thresholds
@@ -56,27 +58,59 @@ def adapt(origin: Origin, answers: Answers, filed: FiledImages, audits: Audits, 
     images = _gather(answers, origin)
     if (images.folds == NEVER).all():
         raise NothingPublished(tr("there are too few images to judge a lesson by"))
-    fitted = fit_adaptation(origin.adapted, images, TAUGHT)
-    nothing_judged = Thresholds(
-        0,
-        origin.metadata.max_error,
-        [],
-        own=origin.metadata.served_threshold,
-        levels=lapsed_levels(origin.metadata, fitted.images.classes),
-    )
-    thresholds = renew(nothing_judged, origin.metadata, fitted, audits)
-    before = judge_before(origin.recorded, origin.in_use, fitted.images, answers.features)
     asked = asked_for(answers.by_sha256, answers.features, origin.adapted)
-    metadata = fitted.metadata(origin.adapted.metadata).model_copy(
-        update={"threshold": thresholds.threshold, "levels": list(thresholds.levels)}
+    far = _Adapted.by(fit_adaptation(origin.adapted, images, TAUGHT), origin, audits)
+    steady = make_steady(far.fitted, lambda each: replace(far, fitted=each).measure(filed, asked))
+    taken = far if steady is far.fitted else _Adapted.by(steady, origin, audits)
+    before = judge_before(origin.recorded, origin.in_use, taken.fitted.images, answers.features)
+    may_win_nothing = is_taken_back or taken.thresholds.renews(origin.metadata)
+    judgement = judge(
+        taken.fitted, before, taken.measure(filed, asked), taken.metadata.rule, may_win_nothing=may_win_nothing
     )
-    steadiness = measure(filed, origin.in_use, metadata, fitted.head, asked)
-    may_win_nothing = is_taken_back or thresholds.renews(origin.metadata)
-    judgement = judge(fitted, before, steadiness, metadata.rule, may_win_nothing=may_win_nothing)
-    nothing = LabelledPredictions(fitted.images.classes, np.zeros(0, int), np.zeros((0, len(fitted.images.classes))))
+    if taken is not far and not judgement.passed:  # with so little reach it wins nothing
+        judgement = replace(judgement, reason=far.measure(filed, asked).reason)
+    classes = taken.fitted.images.classes
+    nothing = LabelledPredictions(classes, np.zeros(0, int), np.zeros((0, len(classes))))
     return Lesson(
-        origin.parent, origin.adapted, fitted, answers, None, nothing, thresholds, judgement, {}, origin=origin
+        origin.parent,
+        origin.adapted,
+        taken.fitted,
+        answers,
+        None,
+        nothing,
+        taken.thresholds,
+        judgement,
+        {},
+        origin=origin,
     )
+
+
+@dataclass(frozen=True)
+class _Adapted:
+    """What was ``fitted``, and the ``thresholds`` by which it files."""
+
+    origin: Origin
+    fitted: Adaptation
+    thresholds: Thresholds
+
+    @classmethod
+    def by(cls, fitted: Adaptation, origin: Origin, audits: Audits) -> _Adapted:
+        """Find the thresholds: no image of a data set tells any."""
+        levels = lapsed_levels(origin.metadata, fitted.images.classes)
+        nothing_judged = Thresholds(
+            0, origin.metadata.max_error, [], own=origin.metadata.served_threshold, levels=levels
+        )
+        return cls(origin, fitted, renew(nothing_judged, origin.metadata, fitted, audits))
+
+    @property
+    def metadata(self) -> Metadata:
+        """What a checkpoint would say of it."""
+        update = {"threshold": self.thresholds.threshold, "levels": list(self.thresholds.levels)}
+        return self.fitted.metadata(self.origin.adapted.metadata).model_copy(update=update)
+
+    def measure(self, filed: FiledImages, asked: set[tuple[str, str]]) -> Steadiness:
+        """Compare it with the model in use."""
+        return measure(filed, self.origin.in_use, self.metadata, self.fitted.head, asked)
 
 
 def _gather(answers: Answers, origin: Origin) -> LessonImages:

@@ -19,14 +19,14 @@ from trainer.heads.recipe import Recipe
 from trainer.learning.adaptation import Adaptation, fit_adaptation
 from trainer.learning.kept import KeptFeatures, as_hashes
 from trainer.learning.lesson import LessonImages, fit_lesson, gather
-from trainer.learning.steadiness import FiledImages, Steadiness, asked_for, measure
+from trainer.learning.steadiness import FiledImages, Steadiness, asked_for, make_steady, measure
 
 WIDTH, CLASSES = 32, ["a", "b", "c"]
 CENTRES = np.random.default_rng(5).normal(0, 1, (6, WIDTH)).astype(np.float32)
 
 
-def around(centre: int, count: int, seed: int = 0) -> Floats:
-    noise = np.random.default_rng([seed, centre]).normal(0, 0.3, (count, WIDTH))
+def around(centre: int, count: int, seed: int = 0, spread: float = 0.3) -> Floats:
+    noise = np.random.default_rng([seed, centre]).normal(0, spread, (count, WIDTH))
     features: Floats = (CENTRES[centre] + noise).astype(np.float32)
     return features
 
@@ -54,11 +54,11 @@ def origin() -> Classifier:
     return Classifier(Checkpoint(metadata, head, made.golden), cast(FeatureExtractor, None))
 
 
-def taught_by(origin: Classifier, *taught: tuple[str | None, int], count: int = 10) -> Adaptation:
+def taught_by(origin: Classifier, *taught: tuple[str | None, int], count: int = 10, spread: float = 0.3) -> Adaptation:
     """The head after labels for images around centres."""
     names = sorted({name for name, _ in taught if name is not None})
     labels = [names.index(name) if name is not None else len(names) for name, _ in taught for _ in range(count)]
-    features = np.concatenate([around(centre, count, seed=1) for _, centre in taught])
+    features = np.concatenate([around(centre, count, seed=1, spread=spread) for _, centre in taught])
     total = len(labels)
     images = LessonImages(
         features, np.array(labels), folded(total, 5), np.arange(total), [str(at) for at in range(total)], names, 0,
@@ -124,17 +124,41 @@ def in_use_after(origin: Classifier, adapted: Adaptation) -> Classifier:
 
 
 def test_filed_images_may_follow_into_a_folder_that_was_not_there_when_they_were_filed(origin: Classifier) -> None:
+    """Where people moved some from their folder into it."""
     adapted = taught_by(origin, ("d", 0))
     filed, metadata = FiledImages(around(0, 30, seed=2), ["a"] * 30), adapted.metadata(origin.metadata)
-    steady = measure(filed, origin, metadata, adapted.head, set())
+    steady = measure(filed, origin, metadata, adapted.head, {("a", "d")})
     assert steady.changed == 0
     assert steady.asked > 20
+    strict = measure(filed, origin, metadata, adapted.head, {("b", "d"), ("a", "e")})
+    assert (strict.changed, strict.asked) == (steady.asked, 0)
+
+
+def test_where_too_many_change_what_was_taught_reaches_less_far(origin: Classifier) -> None:
+    """Labelled images that are unlike each other, which makes much near, and filed ones that are somewhat like them."""
+    adapted = taught_by(origin, ("d", 3), ("e", 4), spread=1.0)
+    features = (CENTRES[0] + 0.3 * around(3, 60, seed=2, spread=1.0)).astype(np.float32)
+    classes = [CLASSES[at] for at in score(origin.metadata, origin.head, features)[0].argmax(axis=1)]
+    filed = FiledImages(features, classes)
+
+    def measured(lesson: Adaptation) -> Steadiness:
+        return measure(filed, origin, lesson.metadata(origin.metadata), lesson.head, set())
+
+    assert measured(adapted).changed > 5
+    steady = make_steady(adapted, measured)
+    assert measured(steady).is_enough
+    assert 0.05 < steady.nearness.limit / adapted.nearness.limit < 1
+    assert steady.probabilities.shape == adapted.probabilities.shape
+    assert make_steady(steady, measured) is steady
+    never = Steadiness(500, 50, 0)
+    assert make_steady(adapted, lambda _: never) is adapted, "to be refused as it is"
 
 
 def test_filed_images_that_may_belong_into_a_new_folder_may_go_to_the_others(origin: Classifier) -> None:
     adapted = taught_by(origin, ("d", 0))
     unsure = adapted.metadata(origin.metadata).model_copy(update={"threshold": 1.0})
-    steady = measure(FiledImages(around(0, 30, seed=2), ["a"] * 30), origin, unsure, adapted.head, set())
+    filed = FiledImages(around(0, 30, seed=2), ["a"] * 30)
+    steady = measure(filed, origin, unsure, adapted.head, {("a", "d")})
     assert steady.asked > 20
     assert steady.changed == 0
     for known in (1, 2):
