@@ -18,9 +18,9 @@ class, and how many their folder, which is also the one of the others. ``steady`
 A draw of labelled images that are unlike each other reaches far: in the worst one, nearly everything is near to twenty
 ants and bees, and first of all pictures that are 32 pixels wide, which are blurred and resemble each other. What was
 filed tells, and then no draw changes more than .017. It takes no set more than .022 under the fit, and without filed
-images .016. With 50 filed images in place of 500 the mean is still .026 of small pictures beside scenes, since one in 50
-may change. A folder taught alone also takes what is of a like kind: by ten bees in a new folder 78 % of 200 images of ants go there, by ten mountains 23 % of forests, and
-by ten glaciers all mountains.
+images .016. With 50 filed images in place of 500 the mean is still .026 of small pictures beside scenes, since one in
+50 may change. A folder taught alone also takes what is of a like kind: by ten bees in a new folder 78 % of 200 images
+of ants go there, by ten mountains 23 % of forests, and by ten glaciers all mountains.
 """
 
 from __future__ import annotations
