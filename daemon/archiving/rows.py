@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,8 +11,7 @@ from typing import Any
 
 from daemon.archiving.ranking import RankedPrediction
 from daemon.decoding.decoder import Decoded
-from daemon.files.source import OPEN_FLAGS
-from daemon.files.taken import Taken, exif_time, file_time
+from daemon.files.taken import file_time
 from models.classifier import Prediction
 from models.deciding.decision import Fate, GroupProbability, Rule
 from models.errors import ImageError
@@ -97,7 +95,7 @@ def row_of(listed: Listed, decoded: Decoded, prediction: Prediction | None, rule
         assert isinstance(decoded.error, ImageError)
         return listed.row(QUARANTINE, model, reason=decoded.error.reason, detail=str(decoded.error), **more)
     ruling = rule.decide(prediction)
-    when = _taken(decoded, listed.mtime_ns)
+    taken = decoded.taken or file_time(listed.mtime_ns)
     following = prediction.following if isinstance(prediction, RankedPrediction) else ()
     for (name, confidence), place in zip(following, ("second", "third"), strict=False):
         more |= {place: name, f"{place}_confidence": confidence}
@@ -105,8 +103,8 @@ def row_of(listed: Listed, decoded: Decoded, prediction: Prediction | None, rule
     return listed.row(
         ruling.fate.value,
         model,
-        taken=when.time.replace(tzinfo=None),
-        taken_by=(TakenBy.EXIF if when.is_exif else TakenBy.FILE).value,
+        taken=taken.replace(tzinfo=None),
+        taken_by=(TakenBy.FILE if decoded.taken is None else TakenBy.EXIF).value,
         width=width,
         height=height,
         class_name=prediction.label,
@@ -116,20 +114,6 @@ def row_of(listed: Listed, decoded: Decoded, prediction: Prediction | None, rule
         label=ruling.label,
         **more,
     )
-
-
-def _taken(decoded: Decoded, mtime_ns: int) -> Taken:
-    """Say when a picture was taken that was just read; by the time of its file where it can be read no more."""
-    time = None
-    try:
-        descriptor = os.open(decoded.path, OPEN_FLAGS)
-        try:
-            time = exif_time(descriptor)
-        finally:
-            os.close(descriptor)
-    except OSError:
-        pass
-    return Taken(file_time(mtime_ns), is_exif=False) if time is None else Taken(time, is_exif=True)
 
 
 def prediction_of(row: dict[str, Any]) -> Prediction:

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,8 @@ class Decoded:
 
     With an `ImageError` the source is known; with a `SourceError` it is not.
     ``has_end`` is False where the picture is whole, but its file lacks its end: a program may still be writing it.
-    ``size``: width and height of the upright image, where the task measures it.
+    Where the task measures it, ``size``: width and height of the upright image, and ``taken``: the time of its EXIF
+    data, with its zone if that is known.
     """
 
     path: Path
@@ -48,6 +50,7 @@ class Decoded:
     error: ImageError | SourceError | None = None
     has_end: bool = True
     size: tuple[int, int] | None = None
+    taken: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +58,7 @@ class Task:
     """A request to decode one image; larger files and larger pictures are refused.
 
     ``root``: the inbox, below which no folder may be a symbolic link; None: none in the whole path may be.
-    ``measures``: the size of the image is wanted, too.
+    ``measures``: the size of the image is wanted, too, and when it was taken.
     """
 
     path: Path
@@ -197,9 +200,9 @@ class Decoder:
             if reason not in REASONS:  # it becomes the name of a folder
                 raise ValueError(f"no reason: {reason!r}")
             return Decoded(task.path, source, error=ImageError(reason, _sentence(answer)))
-        size = _size(answer["size"]) if task.measures else None
+        size, taken = (_size(answer["size"]), _time(answer["taken"])) if task.measures else (None, None)
         crops = self._buffer.crops(slot, task.transforms)
-        return Decoded(task.path, source, crops, has_end="end" not in answer, size=size)
+        return Decoded(task.path, source, crops, has_end="end" not in answer, size=size, taken=taken)
 
     def _source(self, slot: int, path: Path) -> Source | None:
         """Read which file the decoder has read; None where it has not said so yet, or not validly."""
@@ -246,6 +249,10 @@ def _size(value: object) -> tuple[int, int]:
     if not (0 < width < 1 << 20 and 0 < height < 1 << 20):
         raise ValueError("no size of an image")
     return width, height
+
+
+def _time(value: object) -> datetime | None:
+    return None if value is None else datetime.fromisoformat(str(value))
 
 
 def _number(value: object) -> int:

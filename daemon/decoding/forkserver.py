@@ -36,6 +36,7 @@ from daemon.decoding.shared_crops import CropBuffer, SlotState
 from daemon.files.malloc import keep_plenty
 from daemon.files.roots import Roots
 from daemon.files.source import Source, SourceError, open_source
+from daemon.files.taken import exif_time_in
 from models.decoding import bmpopening, pngopening, tiffopening  # noqa: F401
 from models.decoding.images import DecodedFile, Transform, decode_file
 from models.decoding.raw import decode_raw, is_raw
@@ -53,7 +54,8 @@ _OOM_SCORE = 800
 # Seconds that a killed decoder may take to vanish; one that reads from a dead network file system takes longer.
 _VANISHING = 1.0
 _PAGE = resource.getpagesize()
-# What has an answer of such keys is finished so.
+# What has an answer of such keys, beside those of measures, is finished so.
+_MEASURES = {"size", "taken"}
 _STATES = {frozenset[str](): SlotState.CROPS, frozenset({"end"}): SlotState.CROPS_WITHOUT_END}
 
 
@@ -172,7 +174,7 @@ def _serve(channel: Channel, buffer: CropBuffer) -> None:
             if slot and buffer.is_cancelled:
                 break
             answers.append(_answer(Path(path), transforms, request, buffer, slot))
-            buffer.mark_finished(slot, _STATES.get(frozenset(answers[-1]) - {"size"}, SlotState.NO_CROPS))
+            buffer.mark_finished(slot, _STATES.get(frozenset(answers[-1]) - _MEASURES, SlotState.NO_CROPS))
         channel.send({"answers": answers, "resident": _resident(status)})
 
 
@@ -190,7 +192,10 @@ def _answer(
         return {"reason": error.reason, "message": error.message}
     buffer.write_crops(slot, image.crops)
     answer: dict[str, object] = {} if image.has_end else {"end": "missing"}
-    return answer | {"size": image.size} if request["measures"] else answer
+    if request["measures"]:
+        time = exif_time_in(source.data)
+        answer |= {"size": image.size, "taken": time and time.isoformat()}
+    return answer
 
 
 def _read(path: Path, max_bytes: int, roots: Roots) -> Source:

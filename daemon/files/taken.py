@@ -1,7 +1,7 @@
 """Find out when a picture was taken: by its EXIF data, else by the time of its file.
 
-The data is read in this process, so that it is done without a library: some numbers of a directory of tags, from
-wherever a JPEG, TIFF, PNG, WebP, HEIC or AVIF keeps it, and nothing is computed with them but offsets into the file.
+The data is read in the process that asks, so that it is done without a library: some numbers of a directory of tags,
+from wherever a JPEG, TIFF, PNG, WebP, HEIC or AVIF keeps it; nothing is computed with them but offsets into the file.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from typing import NamedTuple
 
@@ -26,6 +26,8 @@ _EXIF, _TIME = 0x8769, 0x0132
 #: When the picture was taken, or else digitised, each with the tag of its time zone.
 _TAKEN = ((0x9003, 0x9011), (0x9004, 0x9012))
 _WRITTEN = re.compile(r"(\d{4})[:/-](\d\d)[:/-](\d\d)[ T](\d\d):(\d\d)(?::(\d\d))?")
+#: Gives so many bytes of a file, or fewer at its end, from an offset on.
+_Read = Callable[[int, int], bytes]
 _ZONE = re.compile(r"([+-])(\d\d):(\d\d)")
 
 
@@ -48,9 +50,18 @@ def taken(image: FileAt, mtime_ns: int) -> Taken:
 
 def exif_time(descriptor: int) -> datetime | None:
     """Read when a picture was taken, with its time zone where that is known; None where its data does not say it."""
+    return _exif_time(lambda size, offset: os.pread(descriptor, size, offset), lambda: os.fstat(descriptor).st_size)
+
+
+def exif_time_in(content: bytes) -> datetime | None:
+    """Do as `exif_time`, with the content of a picture."""
+    return _exif_time(lambda size, offset: content[offset : offset + size], lambda: len(content))
+
+
+def _exif_time(read: _Read, size: Callable[[], int]) -> datetime | None:
     try:
-        base = _find(descriptor)
-        return None if base is None else _Tags(descriptor, base).time()
+        base = _find(read, size)
+        return None if base is None else _Tags(read, base).time()
     except (struct.error, LookupError, ValueError, OverflowError):
         return None  # it is cut short, perhaps just now, or says nonsense
 
@@ -63,23 +74,23 @@ def file_time(mtime_ns: int) -> datetime:
         return datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def _find(descriptor: int) -> int | None:
-    head = os.pread(descriptor, _HEAD, 0)
+def _find(read: _Read, size_of: Callable[[], int]) -> int | None:
+    head = read(_HEAD, 0)
     if head[:4] in _HEADERS:
         return 0
     if (match := _BEFORE.search(head)) is not None:
         return match.start(1)
-    size = os.fstat(descriptor).st_size
+    size = size_of()
     start = max(len(head), size - _TAIL)
-    match = _BEFORE.search(os.pread(descriptor, _TAIL, start)) if start < size else None
+    match = _BEFORE.search(read(_TAIL, start)) if start < size else None
     return None if match is None else start + match.start(1)
 
 
 class _Tags:
     """The directories of tags that begin at an offset ``base`` of a file. Methods raise struct.error and ValueError."""
 
-    def __init__(self, descriptor: int, base: int) -> None:
-        self._descriptor, self._base = descriptor, base
+    def __init__(self, read: _Read, base: int) -> None:
+        self._read_file, self._base = read, base
         self._order = _HEADERS[self._read(0, 4)]
 
     def time(self) -> datetime | None:
@@ -109,7 +120,7 @@ class _Tags:
         return int(struct.unpack(f"{self._order}I", self._read(offset, 4))[0])
 
     def _read(self, offset: int, size: int) -> bytes:
-        return os.pread(self._descriptor, size, self._base + offset)
+        return self._read_file(size, self._base + offset)
 
 
 def _parsed(text: str) -> datetime | None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 #: What is measured.
 BENCHMARKS = (
+    "archive",  # millions of pictures into a manifest, by one machine and by Ray
     "bulk",  # sorting folders, against the usual script and the bound
     "latency",  # single arrivals, start, idle
     "clients",  # arrivals beside people who undo and relabel

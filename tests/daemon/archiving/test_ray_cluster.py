@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from daemon.archiving import ray_engine
 from daemon.archiving.job import Job
 from daemon.archiving.shards import Shard
 from tests.conftest import SHARED_DATA
@@ -29,12 +30,13 @@ HOSTILE = SHARED_DATA / "nasty_gofuzz"
 
 
 @pytest.fixture
-def large_archive(archive: Archive) -> Archive:
-    """1,500 files: pictures, and hostile ones in every batch, where those are at hand."""
-    for seed in range(3, 300):
+def large_archive(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> Archive:
+    """500 files, many batches: pictures, and hostile ones in each batch, where those are at hand."""
+    monkeypatch.setattr(ray_engine, "_BATCH", 32)
+    for seed in range(3, 100):
         for kind in KINDS:
             save(kind, seed, archive.inbox / f"{seed % 10}" / f"{kind}{seed}.jpg")
-    hostile = sorted(path for path in HOSTILE.rglob("*") if path.is_file())[::4][:300]
+    hostile = sorted(path for path in HOSTILE.rglob("*") if path.is_file())[::8][:100]
     for number, path in enumerate(hostile):
         shutil.copy(path, archive.inbox / f"{number % 10}" / f"hostile{number}{path.suffix}")
     return archive
@@ -101,7 +103,7 @@ def test_the_rows_are_those_of_the_local_engine(large_archive: Archive, tmp_path
 
 def test_a_node_that_is_killed_costs_no_row(large_archive: Archive, cluster: Any) -> None:
     other = next(iter(cluster.worker_nodes))
-    tally = by_ray(large_archive, once(lambda: cluster.remove_node(other, allow_graceful=False), 300))
+    tally = by_ray(large_archive, once(lambda: cluster.remove_node(other, allow_graceful=False), 100))
     rows = large_archive.rows()
     assert [row["uri"] for row in rows] == files(large_archive)
     assert tally.looked_at == len(rows)
@@ -115,7 +117,7 @@ def test_a_node_that_joins_is_given_images(large_archive: Archive, cluster: Any)
         cluster.add_node(num_cpus=1)
         joined.append(True)
 
-    by_ray(large_archive, once(join, 300))
+    by_ray(large_archive, once(join, 100))
     assert joined
     assert [row["uri"] for row in large_archive.rows()] == files(large_archive)
 
@@ -128,7 +130,7 @@ def test_workers_that_are_killed_cost_no_row(large_archive: Archive, cluster: An
             os.kill(pid, signal.SIGKILL)
             killed.append(pid)
 
-    tally = by_ray(large_archive, once(kill, 300))
+    tally = by_ray(large_archive, once(kill, 100))
     assert killed
     assert [row["uri"] for row in large_archive.rows()] == files(large_archive)
     assert tally.outcomes["unread"] == 0
