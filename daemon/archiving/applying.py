@@ -24,13 +24,13 @@ class Applied:
     folders: Counter[str] = field(default_factory=Counter)
     unread: int = 0
 
-    def add(self, uri: str, status: Status, folder: str, why: str) -> None:
-        """Count an image; say of one that stays why."""
+    def add(self, uri: str, status: Status, folder: str, why: str, sentence: str | None = None) -> None:
+        """Count an image; say of one that stays why: by a ``sentence`` that names it, where there is one."""
         self.statuses[status] += 1
         if status in (Status.FILED, Status.PLANNED):
             self.folders[folder] += 1
         elif status not in DONE:
-            logger.warning(tr("{path} is left behind: {detail}", path=uri, detail=why))
+            logger.warning("{}", sentence or tr("{path} is left behind: {detail}", path=uri, detail=why))
 
     @property
     def left(self) -> int:

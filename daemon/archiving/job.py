@@ -125,8 +125,8 @@ class Job:
 
     def _new(self, known: KnownImages, stopping: Callable[[], bool]) -> Iterator[Listed]:
         """Yield the images of the shard that are to be looked at."""
-        mine = (image for image in self.listing if self._shard.includes(hash_of(image[0])))
-        for image in known.new(mine):
+        listed = (Listed(uri, hash_of(uri), size, mtime_ns) for uri, size, mtime_ns in self.listing)
+        for image in known.new(image for image in listed if self._shard.includes(image.uri_hash)):
             if stopping():
                 return
             if image is None:

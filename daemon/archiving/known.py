@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from daemon.archiving.manifest import blocks, read_block
-from daemon.archiving.rows import HASH_BYTES, UNREAD, Listed, hash_of
+from daemon.archiving.rows import HASH_BYTES, UNREAD, Listed
 
 #: Images that are looked up at a time.
 _AT_ONCE = 1024
@@ -36,16 +36,15 @@ class KnownImages:
         self._size, self._mtime = size[order], mtime[order]
         self._is_done, self._is_model = is_done[order], is_model[order]
 
-    def new(self, images: Iterable[tuple[str, int, int]]) -> Iterator[Listed | None]:
-        """Yield the images (address, size, mtime in ns) that are to be looked at, and None for each known one."""
+    def new(self, images: Iterable[Listed]) -> Iterator[Listed | None]:
+        """Yield the images that are to be looked at, and None for each known one."""
         coming = iter(images)
         while group := list(islice(coming, _AT_ONCE)):
-            hashes = [hash_of(uri) for uri, _, _ in group]
-            halves = np.frombuffer(b"".join(hashes), ">u8").reshape(-1, 2).astype(np.uint64)
+            halves = np.frombuffer(b"".join(image.uri_hash for image in group), ">u8").reshape(-1, 2).astype(np.uint64)
             first = np.searchsorted(self._high, halves[:, 0], "left").tolist()
             end = np.searchsorted(self._high, halves[:, 0], "right").tolist()
-            for (uri, size, mtime_ns), uri_hash, start, stop in zip(group, hashes, first, end, strict=True):
-                yield self._listed(Listed(uri, uri_hash, size, mtime_ns), range(start, stop))
+            for image, start, stop in zip(group, first, end, strict=True):
+                yield self._listed(image, range(start, stop))
 
     def _listed(self, image: Listed, rows: range) -> Listed | None:
         low = int.from_bytes(image.uri_hash[8:], "big")

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
+from loguru import logger
+
 from daemon.archiving.applying import Applied, require_move
 from daemon.archiving.decided import Decided
 from daemon.archiving.stores import local_path
@@ -16,7 +18,7 @@ from daemon.config import Settings
 from daemon.files import copying
 from daemon.files.class_mounts import ClassMounts
 from daemon.files.locks import FolderBusy
-from daemon.files.output_mark import OutputMark
+from daemon.files.output_mark import REMEMBERED, OutputMark
 from daemon.files.roots import Roots
 from daemon.files.source import Identity, Source
 from daemon.filing.filer import Action, Decision, Filer
@@ -47,6 +49,7 @@ class LocalFiling:
         with ExitStack() as closing:
             mark = None
             if not dry_run:
+                self._say_if_lost()
                 make_folder(self._output)
                 mark = OutputMark(self._output, self._journal_path.parent)
                 closing.callback(mark.release)
@@ -73,6 +76,16 @@ class LocalFiling:
             self._closing = closing.pop_all()
         self.run = self._journal.run
 
+    def _say_if_lost(self) -> None:
+        if not self._output.exists() and (self._journal_path.parent / REMEMBERED).exists():
+            logger.warning(
+                tr(
+                    "the output folder {output} that images were filed into before is not there and is made anew; "
+                    "these images count as filed. If it was renamed, stop, and give it its name again",
+                    output=self._output,
+                )
+            )
+
     def close(self) -> None:
         """Release the output."""
         self._closing.close()
@@ -83,10 +96,9 @@ class LocalFiling:
         with copying.reporting_to(lambda: None, stopping):
             while not stopping() and (decisions := list(islice(coming, _AT_ONCE))):
                 for result in self._filer.file(decisions):
-                    why = result.error or describe(result.status)
-                    path = result.decision.source.path
-                    if result.status is not Status.STOPPED:
-                        self._applied.add(str(path), result.status, result.decision.folder, why)
+                    path, folder, status = result.decision.source.path, result.decision.folder, result.status
+                    if status is not Status.STOPPED:
+                        self._applied.add(str(path), status, folder, describe(status), result.error)
 
     def _present(self, images: Iterable[Decided]) -> Iterator[Decision]:
         """Yield the decisions for the images that are still what the manifest says, and count the others."""

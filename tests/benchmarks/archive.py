@@ -46,7 +46,7 @@ class Row:
     again: list[float] = field(default_factory=list)
 
     def median(self, what: str) -> float:
-        return statistics.median(getattr(self, what) or [0.0])
+        return float(statistics.median(getattr(self, what) or [0.0]))
 
 
 def main() -> None:
@@ -114,7 +114,7 @@ def run(arguments: Sequence[str]) -> tuple[float, float, str]:
 
 def _processor_seconds() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+    return float(used.ru_utime + used.ru_stime)
 
 
 def _wait_for_adopted() -> None:

@@ -68,6 +68,27 @@ def test_what_changed_or_went_is_not_touched_and_said(archive: Archive, capsys: 
     assert "1/fog.jpg is left behind: it changed since it was archived" in err
 
 
+def test_a_failure_is_one_sentence_that_names_the_image_once(
+    archive: Archive, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive.run()
+    archive.settings.output.mkdir()
+    (archive.settings.output / "fog").write_bytes(b"no folder")
+    assert apply(archive, "--action", "move") == 3
+    lines = [line for line in capsys.readouterr().err.splitlines() if "0/fog.jpg" in line]
+    assert len(lines) == 1
+    assert lines[0].count("0/fog.jpg") == 1
+
+
+def test_an_output_that_is_gone_is_said(archive: Archive, capsys: pytest.CaptureFixture[str]) -> None:
+    archive.run()
+    assert apply(archive) == 0
+    archive.settings.output.rename(archive.settings.output.with_name("renamed"))
+    assert "is not there" not in capsys.readouterr().err
+    assert apply(archive) == 0
+    assert "is not there and is made anew" in capsys.readouterr().err
+
+
 def test_nothing_is_overwritten(archive: Archive) -> None:
     archive.run()
     own = archive.settings.output / "fog" / "fog.jpg"
