@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
+import json
 import re
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, get_args
 
+from pydantic import BaseModel
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request as HttpRequest
@@ -46,7 +46,7 @@ from daemon.review.model_tasks import ModelTasks
 from daemon.review.model_view import ModelView
 from daemon.review.place import ReviewedOutput
 from daemon.review.refusals import Refusal, ending
-from daemon.review.rendering import PAGE, render
+from daemon.review.rendering import page_file, render_entrance, render_page
 from daemon.review.thumbnails import MEDIA_TYPE, Thumbnails
 from daemon.review.views import Views
 from daemon.review.words import words
@@ -55,16 +55,8 @@ from models.text.language import in_use, tr
 
 #: Seconds that a question for changes is kept, and between two looks at the journal meanwhile.
 CHANGES_SECONDS, LOOK_SECONDS = 25.0, 0.4
-#: Files of the page that are served, all in one folder of the package.
-_PAGE_FILE = re.compile(r"[a-z][a-z0-9_-]*(\.[a-z0-9]+)*\.(js|css|svg|png|ico|woff2)")
-_MEDIA_TYPES = {
-    "js": "text/javascript",
-    "css": "text/css",
-    "svg": "image/svg+xml",
-    "png": "image/png",
-    "ico": "image/x-icon",
-    "woff2": "font/woff2",
-}
+#: Groups of the pile that the page is sent with, and images of each: those that a window may show.
+FIRST_PAGE = (4, 12)
 #: What needs no session: the page says how to get in.
 _OPEN_PATHS = ("/", "/enter/", "/api/password", "/page/")
 #: Tries of a password that wait for one another; more are sent away, so that whoever guesses keeps no thread busy.
@@ -141,29 +133,38 @@ class Application:
         parts = self._parts
         return Guard(Starlette(routes=routes, exception_handlers=handlers), parts.door, parts.keys, _OPEN_PATHS)
 
-    def page(self, request: HttpRequest) -> Response:
-        """Show the page, or how to get in."""
-        is_in = bool(request.scope["session"])
-        template = "index.html" if is_in else "enter.html"
-        html = render(
-            template,
-            prefix=self._parts.door.prefix,
-            language=in_use(),
-            has_password=self._parts.keys.has_password,
-        )
-        return Response(html, 200 if is_in else 401, media_type="text/html")
+    async def page(self, request: HttpRequest) -> Response:
+        """Show the page, with what it would ask for first; or how to get in."""
+        prefix = self._parts.door.prefix
+        if not request.scope["session"]:
+            html = render_entrance(prefix=prefix, has_password=self._parts.keys.has_password)
+            return Response(html, 401, media_type="text/html")
+        html = render_page(await self._begun(), prefix=prefix)
+        return Response(html, media_type="text/html")
+
+    async def _begun(self) -> str:
+        """Answer what the page would ask for before there is anything to see, as JSON; "" where that cannot be now."""
+        views = self._parts.views
+        try:
+            answers: dict[str, BaseModel] = {
+                "session": await self._session(),
+                "classes": await run_in_threadpool(views.classes),
+                "unsure": await run_in_threadpool(views.unsure, None, *FIRST_PAGE),
+            }
+        except (Refusal, UserError):
+            return ""
+        parts = {name: answer.model_dump_json() for name, answer in answers.items()} | {"words": json.dumps(words())}
+        return "{" + ",".join(f'"{name}":{part}' for name, part in parts.items()) + "}"
 
     async def page_file(self, request: HttpRequest) -> Response:
         """Send a file of the page, which the browser asks for again at each load and has kept unless it changed."""
-        name = str(request.path_params["name"])
-        file = PAGE / name
-        if not _PAGE_FILE.fullmatch(name) or not file.is_file():
+        file = page_file(str(request.path_params["name"]))
+        if file is None:
             raise Refusal(404, tr("there is nothing at this address"))
-        content, tag = _page_content(name, file.stat().st_mtime_ns)
-        headers = {"cache-control": "no-cache", "etag": tag}
-        if request.headers.get("if-none-match") == tag:
+        headers = {"cache-control": "no-cache", "etag": file.tag}
+        if request.headers.get("if-none-match") == file.tag:
             return Response(status_code=304, headers=headers)
-        return Response(content, media_type=_MEDIA_TYPES[name.rpartition(".")[2]], headers=headers)
+        return Response(file.content, media_type=file.media_type, headers=headers)
 
     def enter(self, request: HttpRequest) -> Response:
         """Let in who has a link that was not used yet."""
@@ -209,21 +210,22 @@ class Application:
 
     async def session(self, _: HttpRequest) -> Response:
         """Say what the page needs to begin."""
+        return reply(await self._session())
+
+    async def _session(self) -> Session:
         # What changes from here on is a change for the page, whenever it first asks for changes.
         await self._look()
         parts = self._parts
         settings = parts.place.settings
-        return reply(
-            Session(
-                prefix=parts.door.prefix,
-                language=in_use(),
-                output=str(settings.output.name),
-                others=settings.others_dir,
-                daemon=await run_in_threadpool(self._is_running),
-                revision=parts.decisions.revision,
-                model=self._model,
-                threshold=settings.threshold if isinstance(settings.threshold, float) else None,
-            )
+        return Session(
+            prefix=parts.door.prefix,
+            language=in_use(),
+            output=str(settings.output.name),
+            others=settings.others_dir,
+            daemon=await run_in_threadpool(self._is_running),
+            revision=parts.decisions.revision,
+            model=self._model,
+            threshold=settings.threshold if isinstance(settings.threshold, float) else None,
         )
 
     def words(self, _: HttpRequest) -> Response:
@@ -359,13 +361,6 @@ class Application:
             return self._parts.place.is_running()
         except UserError:
             return False
-
-
-@lru_cache(maxsize=100)
-def _page_content(name: str, _changed: int) -> tuple[bytes, str]:
-    """Read a file of the page, and tell its tag: some dozens are asked for at once, before there is anything to see."""
-    content = (PAGE / name).read_bytes()
-    return content, f'"{hashlib.sha256(content).hexdigest()[:32]}"'
 
 
 def _page(request: HttpRequest) -> tuple[int | None, int]:

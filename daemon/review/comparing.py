@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Literal
 
 from loguru import logger
@@ -21,6 +23,7 @@ from models.text.language import in_use, tr
 FEATURES_FILE = "review.features"
 #: Filings that are read from the journal at once.
 _AT_ONCE = 1000
+_NICENESS, _NICENESS_OF_SESSION = 19, 10
 
 #: What the images are wanted in: groups of those that look alike, or all with the most unlike first.
 Wanted = Literal["groups", "order"]
@@ -58,6 +61,8 @@ class Comparing:
         """
         try:
             with self._turn:
+                if self._closed:
+                    return
                 question = self._question(ids, wanted)
                 with self._lock:
                     if self._closed:
@@ -95,7 +100,7 @@ class Comparing:
 
 def start_process() -> subprocess.Popen[str]:
     """Start the process, which waits for its question. Raises OSError."""
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-P", "-m", "daemon.review.likeness"],
         env=child_environment() | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
         stdin=subprocess.PIPE,
@@ -103,6 +108,19 @@ def start_process() -> subprocess.Popen[str]:
         text=True,
         start_new_session=True,
     )
+    with suppress(OSError):
+        _come_last(process.pid)  # from its beginning on: it loads for a second, when somebody waits for pictures
+    return process
+
+
+def _come_last(pid: int) -> None:
+    """Let a process come last in its session at the processor, and its session after others. Raises OSError.
+
+    Where the kernel shares the processor out among sessions first, see sched(7), the process alone would get as much as
+    a daemon in another one. It still gets a tenth: somebody waits for it.
+    """
+    os.setpriority(os.PRIO_PROCESS, pid, _NICENESS)
+    Path(f"/proc/{pid}/autogroup").write_text(str(_NICENESS_OF_SESSION))
 
 
 def _talk(process: subprocess.Popen[str], question: dict[str, Any], heard: Callable[[Answer], None]) -> None:

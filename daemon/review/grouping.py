@@ -79,8 +79,12 @@ class Groups:
 class Grouping:
     """Knows the groups of the pile. Safe in any thread."""
 
-    def __init__(self, comparing: Comparing, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, comparing: Comparing, clock: Callable[[], float] = time.monotonic, *, delay: float = 0.0
+    ) -> None:
+        """``delay``: seconds from the first question until images are compared: the answer is to be seen first."""
         self._comparing = comparing
+        self._delay = delay
         self._clock = clock
         self._lock = threading.Lock()
         self._groups = Groups()
@@ -100,7 +104,9 @@ class Grouping:
             is_due = new > NEW_SHARE * len(newest) and self._clock() >= self._next
             if is_due and not self._is_busy and not self._comparing.is_closed:
                 self._is_busy = True
-                threading.Thread(target=self._group, args=(newest,), name="grouping", daemon=True).start()
+                thread = threading.Timer(self._delay, self._group, [newest])
+                thread.name, thread.daemon = "grouping", True
+                thread.start()
             if group is not None:
                 kept = (groups, *reversed(self._earlier))
                 groups = next((one for one in kept if group in one.ids), groups)

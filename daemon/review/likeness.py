@@ -2,7 +2,7 @@
 
 It reads a `Question` from its standard input, and writes lines of JSON: how far it has come, the groups of the images
 that it has looked at so far, and at last those of all, or all images with the most unlike first.
-Its memory and its time are nobody else's: it runs at the lowest priority, and ends.
+Its memory and its time are nobody else's: it comes last at the processor, and ends.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ from models.scoring import head_probabilities
 from models.text.language import inherit
 from models.weights.store import WeightsStore
 
-_NICENESS = 19
 #: Images that are decoded and looked at together, and after how many of them the features are written.
 _BATCH, _WRITE_EVERY = 32, 1024
 #: Of so many images groups are made before the others have been looked at, and again of so many times as many.
@@ -63,8 +62,6 @@ class Question(TypedDict):
 
 def main() -> None:
     """Answer the question on the standard input."""
-    with suppress(OSError):
-        os.nice(_NICENESS)
     inherit()
     question: Question = json.load(sys.stdin)
     try:

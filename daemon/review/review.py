@@ -29,6 +29,9 @@ from daemon.review.thumbnails import Thumbnails
 from daemon.review.unlikeness import Unlikeness
 from daemon.review.views import Views
 
+#: Seconds after which the pile is grouped once somebody looks at it.
+_GROUPING_AFTER = 1.0
+
 
 class Served(NamedTuple):
     """A server that is about to run."""
@@ -57,7 +60,7 @@ def serving(place: ReviewedOutput, door: Door) -> Iterator[Served]:
         comparing = Comparing(place, images)
         closing.callback(comparing.close)
         unlikeness = Unlikeness(comparing, decisions.count_change)
-        views = Views(place, images, pile, Grouping(comparing), unlikeness, decisions)
+        views = Views(place, images, pile, Grouping(comparing, delay=_GROUPING_AFTER), unlikeness, decisions)
         tasks = ModelTasks(place, decisions.count_change)
         closing.callback(tasks.close)
         parts = Parts(

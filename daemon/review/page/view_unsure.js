@@ -1,6 +1,7 @@
 /** The pile: what the model was not sure of, in groups that look alike, the largest first. */
 
 import { get } from "./api.js";
+import { first } from "./begun.js";
 import { Deck } from "./deck.js";
 import { el, fill } from "./dom.js";
 import { Paged } from "./paged.js";
@@ -70,7 +71,7 @@ export class Unsure {
 
   /** @param {number | null} after */
   async #fetch(after) {
-    const page = await get("unsure", { after, limit: 20, images: FIRST });
+    const page = await (after === null ? first : get)("unsure", { after, limit: 20, images: FIRST });
     return { ...page, images: [] };
   }
 

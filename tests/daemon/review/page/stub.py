@@ -13,7 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
-from daemon.review.rendering import PAGE, render
+from daemon.review.rendering import PAGE, render_page
 from daemon.review.words import words
 from models.text.language import Language, speaking
 from tests.processes import PATIENCE
@@ -131,7 +131,7 @@ class Stub:
         path = address.path
         if path == "/":
             with speaking(self.language):
-                html = render("index.html", prefix="", language=self.language, has_password=False)
+                html = render_page(prefix="")
             return route.fulfill(status=200, body=html, headers={"content-type": "text/html", **HEADERS})
         if path.startswith("/page/"):
             content = (PAGE / path.removeprefix("/page/")).read_bytes()
