@@ -20,17 +20,29 @@ _UNDECIDED = "NOT EXISTS (SELECT 1 FROM labels WHERE labels.sha256 = filings.sha
 _SURENESS = "coalesce(confidence, 2.0)"
 
 
+#: An image that is tagged where it lies may have got a tag since it had none.
+_NEWEST_OF_ITS_PLACE = """(action <> 'tag' OR NOT EXISTS (SELECT 1 FROM filings AS later
+    WHERE later.name = filings.name AND later.time >= filings.time AND later.id > filings.id
+    AND later.inbox = filings.inbox AND later.action = 'tag' AND later.state = 'done'))"""
+
+
 class PiledImage(NamedTuple):
-    """A filing into the folder of a pile: its id, the content of its image and its name there."""
+    """A filing into the folder of a pile: its id, the content of its image and its name there.
+
+    Or in the ``folder`` where it got no tag, and stays.
+    """
 
     id: int
     sha256: str | None
     name: str | bytes
+    folder: str | bytes | None
 
 
 def undecided(db: sqlite3.Connection, folder: str) -> list[PiledImage]:
     """List the filings into a folder whose images no person has given a label, newest first."""
-    query = f"SELECT id, sha256, filed_name FROM filings WHERE {_IN_FOLDER} AND {_UNDECIDED} ORDER BY id DESC"
+    query = f"""SELECT id, sha256, coalesce(filed_name, name),
+        iif(action = 'tag', (SELECT text FROM texts WHERE id = inbox), NULL)
+        FROM filings WHERE {_IN_FOLDER} AND {_UNDECIDED} AND {_NEWEST_OF_ITS_PLACE} ORDER BY id DESC"""
     return [PiledImage(*row) for row in db.execute(query, (as_text(folder),))]
 
 

@@ -83,14 +83,15 @@ class Comparing:
             some = ids[start : start + _AT_ONCE]
             found = self._images.filings(some)
             images += [
-                (number, row.sha256, str(row.destination))
+                (number, row.sha256, str(row.place))
                 for number in some
                 if (row := found.get(number)) is not None and row.sha256 is not None
             ]
         return {
             "images": images,
             "wanted": wanted,
-            "outputs": [str(output) for output in settings.outputs],
+            "output": str(settings.output),
+            "roots": self._place.roots.folders,
             "checkpoint": str(settings.checkpoint),
             "cache_dir": None if settings.cache_dir is None else str(settings.cache_dir),
             "language": in_use(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 from daemon.filing.class_paths import ClassPaths
@@ -63,11 +64,10 @@ class Images:
     def describe(self, filing: Filing, waiting: Mapping[int, str] | None = None) -> Image:
         """Describe an image. ``waiting``: the classes of decisions that have not been carried out."""
         assert filing.id is not None
-        lies = filing.destination or filing.source
         return Image(
             id=filing.id,
             version=content_version(filing),
-            name=shown(lies.name),
+            name=shown(_lies(filing).name),
             folder=self.folder_of(filing),
             label=None if filing.label is None else shown(filing.label),
             confidence=None if filing.confidence is None else round(filing.confidence, 4),
@@ -91,7 +91,7 @@ class Images:
 
     def _is_there(self, filing: Filing) -> bool:
         try:
-            status = self._place.roots.status(str(filing.destination or filing.source))
+            status = self._place.roots.status(str(_lies(filing)))
         except (OSError, ValueError):
             return False
         return is_in_filed_state(status, filing)
@@ -99,7 +99,12 @@ class Images:
 
 def newest_of_each_place(filings: Sequence[Filing]) -> list[Filing]:
     """Keep the newest filing of each path, in their order: an older image there was moved on."""
-    newest: dict[object, int] = {}
+    newest: dict[Path, int] = {}
     for filing in filings:
-        newest[filing.destination] = max(newest.get(filing.destination, 0), filing.id or 0)
-    return [filing for filing in filings if newest[filing.destination] == filing.id]
+        newest[_lies(filing)] = max(newest.get(_lies(filing), 0), filing.id or 0)
+    return [filing for filing in filings if newest[_lies(filing)] == filing.id]
+
+
+def _lies(filing: Filing) -> Path:
+    """Return where an image lies: one that was refused or got no tag, where it came in."""
+    return filing.destination or filing.source

@@ -53,7 +53,8 @@ class Question(TypedDict):
 
     images: list[tuple[int, str, str]]
     wanted: str
-    outputs: list[str]
+    output: str
+    roots: list[str]
     checkpoint: str
     cache_dir: str | None
     language: str
@@ -74,7 +75,7 @@ def main() -> None:
 
 def _answer(question: Question) -> None:
     settings = Settings(
-        output=Path(question["outputs"][0]),
+        output=Path(question["output"]),
         checkpoint=Path(question["checkpoint"]),
         cache_dir=None if question["cache_dir"] is None else Path(question["cache_dir"]),
         language="ko" if question["language"] == "ko" else "en",
@@ -140,7 +141,7 @@ def _looks(question: Question, classifier: Classifier, kept: KeptFeatures, setti
     limits = Limits(memory=settings.decode_memory_mb << 20, seconds=settings.decode_seconds)
     with closing(DecoderPool(1, limits)) as decoders:
         for start in range(0, len(images), _BATCH):
-            _look_at_batch(images[start : start + _BATCH], classifier, kept, decoders, settings, question["outputs"])
+            _look_at_batch(images[start : start + _BATCH], classifier, kept, decoders, settings, question["roots"])
             if start % _WRITE_EVERY == _WRITE_EVERY - _BATCH:
                 _write(kept, wanted)
             yield max(0, len(images) - start - _BATCH)
@@ -153,7 +154,7 @@ def _look_at_batch(
     kept: KeptFeatures,
     decoders: DecoderPool,
     settings: Settings,
-    outputs: Sequence[str],
+    roots: Sequence[str],
 ) -> None:
     tasks = [
         Task(
@@ -161,7 +162,7 @@ def _look_at_batch(
             transforms=classifier.transforms,
             max_bytes=settings.max_file_mb << 20,
             max_pixels=settings.max_megapixels * 1_000_000,
-            root=next((output for output in outputs if path.startswith(f"{output}/")), outputs[0]),
+            root=next((root for root in roots if path.startswith(f"{root}/")), roots[0]),
         )
         for _, _, path in images
     ]

@@ -1,4 +1,7 @@
-"""The pile: unsure and unknown images that lie in the folder of the others, and nobody has decided yet."""
+"""The pile: unsure and unknown images that nobody has decided yet.
+
+They lie in the folder of the others; those that get tags in place of folders lie where they came in.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from daemon.journal.pile import PiledImage
+from daemon.files.roots import Roots
 from daemon.review.images import Images
 from daemon.review.place import ReviewedOutput
 
@@ -40,13 +43,14 @@ class PileReader:
         self._images = images
         self._lock = threading.Lock()
         self._pile = Pile()
+        self._folders = [str(place.others)]
         self._state: object = None
         self._next = 0.0
 
     def current(self) -> Pile:
         """Return the pile. Raises `Refusal`."""
         with self._lock:
-            state = self._images.read(lambda reader: reader.state()), _folder_state(self._place)
+            state = self._seen()
             started = time.monotonic()
             if state != self._state and started >= self._next:
                 self._read()
@@ -61,40 +65,45 @@ class PileReader:
             if len(left) < len(self._pile.contents):
                 self._pile = Pile(self._pile.edition + 1, left)
 
+    def _seen(self) -> object:
+        """Return what changes when an image may have come or gone."""
+        folders = [_state_of(folder, self._place.roots) for folder in self._folders]
+        return self._images.read(lambda reader: reader.state()), folders
+
     def _read(self) -> None:
-        names = _names(self._place)
-        rows = self._images.read(lambda reader: reader.undecided(self._place.others))
+        others = str(self._place.others)
+        names = {others: _names_in(others, self._place.roots)}
         contents: dict[int, str | None] = {}
-        for row in rows:
-            if (name := _bytes(row)) in names:
-                names.discard(name)  # an older filing of this name was moved on
+        for row in self._images.read(lambda reader: reader.undecided(self._place.others)):
+            folder = others if row.folder is None else os.fsdecode(row.folder)
+            if folder not in names:
+                names[folder] = _names_in(folder, self._place.roots)
+            if (name := os.fsencode(row.name)) in names[folder]:
+                names[folder].discard(name)  # an older filing of this name was moved on
                 contents[row.id] = row.sha256
+        self._folders = [*names]
         if contents != self._pile.contents:
             self._pile = Pile(self._pile.edition + 1, contents)
 
 
-def _names(place: ReviewedOutput) -> set[bytes]:
-    """List the names of the files that lie there, without looking at one of them."""
+def _names_in(folder: str, roots: Roots) -> set[bytes]:
+    """List the names of the files that lie in a folder, without looking at one of them."""
     try:
-        folder = place.roots.open_folder(place.others)
+        descriptor = roots.open_folder(folder)
     except OSError:
         return set()
     try:
-        return set(map(os.fsencode, os.listdir(folder)))  # noqa: PTH208 - it is an open folder
+        return set(map(os.fsencode, os.listdir(descriptor)))  # noqa: PTH208 - it is an open folder
     except OSError:
         return set()
     finally:
-        os.close(folder)
+        os.close(descriptor)
 
 
-def _bytes(row: PiledImage) -> bytes:
-    return os.fsencode(row.name)
-
-
-def _folder_state(place: ReviewedOutput) -> tuple[int, int] | None:
-    """Return what changes when a file of the folder comes or goes."""
+def _state_of(folder: str, roots: Roots) -> tuple[int, int] | None:
+    """Return what changes when a file of a folder comes or goes."""
     try:
-        status = place.roots.status(str(place.others))
+        status = roots.status(folder)
     except OSError:
         return None
     return status.st_ino, status.st_mtime_ns
