@@ -153,14 +153,14 @@ class Views:
         )
 
     def live(self, minutes: int, after: int | None, limit: int) -> ImagePage:
-        """Show what was filed in the last minutes, newest first. Raises `Refusal`."""
+        """Show what a model has filed in the last minutes, newest first. Raises `Refusal`."""
         since = datetime.now(UTC) - timedelta(minutes=minutes)
 
         def read(last: int | None, count: int) -> list[Filing]:
             wanted = Wanted(since=since, states=[State.DONE], as_written=True, before_id=last)
             return self._images.read(lambda reader: reader.history(wanted, count))
 
-        return self._page(read, after, limit)
+        return self._page(read, after, limit, is_wanted=lambda filing: not _is_by_hand(filing))
 
     def quarantine(self, reason: str | None, after: int | None, limit: int) -> QuarantinePage:
         """Show images that could not be read, newest first. Raises `Refusal`."""
@@ -209,13 +209,23 @@ class Views:
         left = {number: sha256 for number, sha256 in pile.contents.items() if number not in waiting}
         return Pile(pile.edition, left), waiting
 
-    def _page(self, read: Callable[[int | None, int], list[Filing]], after: int | None, limit: int) -> ImagePage:
-        filings, following = self._filings(read, after, limit)
+    def _page(
+        self,
+        read: Callable[[int | None, int], list[Filing]],
+        after: int | None,
+        limit: int,
+        is_wanted: Callable[[Filing], bool] = lambda _: True,
+    ) -> ImagePage:
+        filings, following = self._filings(read, after, limit, is_wanted)
         waiting = self._decisions.waiting()
         return ImagePage(images=[self._images.describe(filing, waiting) for filing in filings], next=following)
 
     def _filings(
-        self, read: Callable[[int | None, int], list[Filing]], after: int | None, limit: int
+        self,
+        read: Callable[[int | None, int], list[Filing]],
+        after: int | None,
+        limit: int,
+        is_wanted: Callable[[Filing], bool] = lambda _: True,
     ) -> tuple[Sequence[Filing], int | None]:
         """Read until there is a page of images that are still there; also return what the next page comes after."""
         there: list[Filing] = []
@@ -223,7 +233,7 @@ class Views:
         while True:
             rows = read(after, limit)
             looked_at += len(rows)
-            there += newest_of_each_place(self._images.still_there(rows))
+            there += newest_of_each_place(self._images.still_there(filter(is_wanted, rows)))
             if len(there) >= limit:
                 return there[:limit], there[limit - 1].id
             if len(rows) < limit:
@@ -251,6 +261,11 @@ class Views:
         except OSError:
             return None
         return detail if isinstance(detail, str) else None
+
+
+def _is_by_hand(filing: Filing) -> bool:
+    """Whether a person put an image there, by this page or a command."""
+    return filing.confidence is None and filing.reason is None and filing.duplicate_of is None
 
 
 def _says(reason: str) -> str:

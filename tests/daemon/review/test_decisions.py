@@ -77,6 +77,20 @@ def test_what_is_sent_again_is_not_done_again(page: Page, reviewed: Reviewed) ->
     assert (reviewed.desk.output / "cat" / image["name"]).exists()
 
 
+def test_what_was_put_into_another_class_is_not_live_as_something_new(page: Page, reviewed: Reviewed) -> None:
+    def live() -> list[tuple[int, str]]:
+        images = page.browser.get("/api/live?minutes=60").json()["images"]
+        return [(image["id"], image["folder"]) for image in images]
+
+    before = live()
+    sure = page.browser.get("/api/live?minutes=60").json()["images"][0]
+    assert sure["folder"] == "cat"
+    page.browser.decide(_label(sure, "dog", new=True, key="into-another-one"))
+    assert live() == before[1:]
+    page.browser.decide({"kind": "take-back", "of": "into-another-one"})
+    assert live() == before
+
+
 def test_two_pages_agree(page: Page) -> None:
     other = page.stranger()
     other.enter(page.link())
