@@ -88,11 +88,16 @@ def _network(door: ReviewDoor) -> Iterator[str]:
     yield "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6"
 
 
-def _options(settings: Settings, file: Path | None, door: ReviewDoor) -> str:
+def _words(settings: Settings, file: Path | None, door: ReviewDoor) -> list[str]:
+    """Return the options by which `review` means the same output, journal and address."""
     words = ["--output", str(settings.output)]
     words += [] if settings.state_dir is None else ["--state-dir", str(settings.state_dir)]
     words += [] if file is None else ["--config", str(file.absolute())]
-    words += door.options
+    return [*words, *door.options]
+
+
+def _options(settings: Settings, file: Path | None, door: ReviewDoor) -> str:
+    words = _words(settings, file, door)
     return "".join(f" {word}" if word.startswith("--") else f' "{escaped(word, command=True)}"' for word in words)
 
 
@@ -116,10 +121,9 @@ def escaped(text: str, *, command: bool = False) -> str:
     return text.replace("$", "$$") if command else text
 
 
-def review_steps(setup: Setup, door: ReviewDoor, *, written: bool) -> str:
+def review_steps(setup: Setup, file: Path | None, door: ReviewDoor, *, written: bool) -> str:
     """Say how to start the page's service, and how to get a link."""
     user = " --user" if setup.run_as is None else ""
-    output = ["--output", str(setup.settings.output), *door.options]
     lines = [] if written else [f"# {tr('Write it to its place with --install.')}"]
     if door.folder is not None:
         lines.append(f"# {tr('A folder that only the group of the proxy may enter, such as www-data:')}")
@@ -129,6 +133,6 @@ def review_steps(setup: Setup, door: ReviewDoor, *, written: bool) -> str:
         f"{setup.sudo}systemctl{user} daemon-reload",
         f"{setup.sudo}systemctl{user} enable --now {REVIEW_NAME}",
         f"# {tr('A link that lets one browser in:')}",
-        setup.command("python -m daemon review --link", output),
+        setup.command("python -m daemon review --link", _words(setup.settings, file, door)),
     ]
     return "".join(f"{line}\n" for line in lines)

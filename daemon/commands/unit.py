@@ -134,7 +134,7 @@ def main(arguments: list[str]) -> int:
     name = NAME
     if review:
         name, text = REVIEW_NAME, review_unit(text, settings, used, NAME, door)
-        further = review_steps(setup, door, written=install)
+        further = review_steps(setup, used, door, written=install)
     elif sends_alerts:
         name, text = ALERTS_NAME, alerts_unit(text, settings, used, NAME)
         further = alerts_steps(setup, written=install)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,9 @@ import pytest
 from daemon.__main__ import main
 from daemon.commands import unit
 from daemon.commands.review_unit import REVIEW_NAME
+from daemon.state import journal_path
 from models.errors import UserError
+from tests.filing_desk import make_desk
 
 
 @pytest.fixture(autouse=True)
@@ -70,6 +74,21 @@ def test_it_listens_at_a_socket_for_a_proxy_and_then_needs_no_network(
     hidden = _printed(capsys, *output, *PROXY, "unix:/home/me/page/page.socket")
     assert 'BindPaths="/home/me/page"' in hidden
     assert "BindPaths=" not in _printed(capsys, "--user", *output, *PROXY, "unix:/home/me/page/page.socket")
+
+
+def test_the_command_for_a_link_is_of_the_same_output_and_journal(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """It is printed to be pasted: from any folder, it lets a browser in."""
+    desk = replace(make_desk(tmp_path), journal_path=journal_path(tmp_path / "my state", tmp_path / "sorted"))
+    desk.output.mkdir()
+    desk.file_one(desk.put())
+    config = tmp_path / "my config.toml"
+    config.write_text(f'output = "{desk.output}"\nstate_dir = "{tmp_path / "my state"}"\n')
+    assert main(["unit", "--user", "--review", "--config", str(config)]) == 0
+    command = shlex.split(capsys.readouterr().err.splitlines()[-1])
+    assert main(command[command.index("review") :]) == 0
+    assert capsys.readouterr().out.startswith("http://127.0.0.1:8470/enter/")
 
 
 def test_where_it_is_reached_is_checked_before_the_unit_is_written(tmp_path: Path) -> None:
