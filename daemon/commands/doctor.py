@@ -127,6 +127,8 @@ _SUBJECTS = {
     "container": mark("container"),
     "control": mark("control"),
     "learning": mark("learning"),
+    "review": mark("review"),
+    "alerts": mark("alerts"),
     "unit": mark("unit"),
 }
 

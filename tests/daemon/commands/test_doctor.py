@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -23,8 +24,9 @@ from daemon.commands.doctor import (
     unit_findings,
 )
 from daemon.commands.hook_probes import hook_findings
-from daemon.commands.probes import Finding, event_findings, folder_findings, limit_findings
+from daemon.commands.probes import Finding, event_findings, fine, folder_findings, limit_findings
 from daemon.files import answers
+from models.text.language import speaking
 from tests.daemon.conftest import Publish
 from tests.filing_desk import bound_by_modes
 
@@ -111,6 +113,15 @@ def test_a_plugin_that_is_allowed_and_not_installed_is_named(
     assert main(["doctor", "--json"]) == 3
     wrong = [each for each in json.loads(capsys.readouterr().out)["findings"] if each["state"] == "wrong"]
     assert [(each["subject"], each["text"]) for each in wrong] == [("plug-in", "absent is allowed but not installed")]
+
+
+def test_every_subject_is_called_something_in_korean() -> None:
+    commands = Path(doctor.__file__).parent
+    source = "".join(file.read_text() for file in [*commands.glob("*probes.py"), commands / "doctor.py"])
+    subjects = set(re.findall(r'\b(?:fine|note|wrong|silent)\(\s*"([a-z-]+)"', source))
+    assert len(subjects) > 10
+    with speaking("ko"):
+        assert [subject for subject in subjects if subject in as_text(fine(subject, ""))] == []
 
 
 def test_advice_stands_on_a_line_of_its_own_and_names_are_escaped() -> None:
