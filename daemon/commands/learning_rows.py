@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from daemon.learning.status import LearningHealth
 from models.text.language import mark, tr, trn
+from models.text.retelling import retold
 
 _MODES = {
     "on": mark("on: no label waits for a lesson"),
@@ -22,7 +23,7 @@ def learning_rows(
         return []
     rows = [(tr("learning"), _state(learning, now, duration))]
     if (last := learning.last) is not None:
-        text = tr("{duration} ago: {says}", duration=duration(now - last.time), says=last.says)
+        text = tr("{duration} ago: {says}", duration=duration(now - last.time), says=retold(last.says))
         rows.append((tr("last lesson"), text))
     return rows
 
@@ -36,7 +37,7 @@ def _state(learning: LearningHealth, now: float, duration: Callable[[float], str
             "1 label is not learned from: {why}",
             "{count} labels are not learned from: {why}",
             waiting,
-            why=learning.obstacle,
+            why=retold(learning.obstacle),
         )
     if waiting and learning.mode == "ask":
         return trn(

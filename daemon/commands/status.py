@@ -25,6 +25,7 @@ from models.errors import UserError
 from models.text.commandline import Parser, print_json
 from models.text.language import mark, tr, trn
 from models.text.printable import padded
+from models.text.retelling import retold
 
 #: Seconds that a daemon has to answer, before its file is read.
 _PATIENCE = 3.0
@@ -146,7 +147,7 @@ def as_text(health: Health, running: bool, now: float) -> str:
     """Describe the status for people."""
     rows = [(tr("daemon"), _state(health, running, now)), *_stall(health, now)]
     for inbox in health.inboxes:
-        how = tr("MISSING: {why}", why=inbox.missing) if inbox.missing else _MODES.get(inbox.mode, inbox.mode)
+        how = tr("MISSING: {why}", why=retold(inbox.missing)) if inbox.missing else _MODES.get(inbox.mode, inbox.mode)
         others = ""
         if inbox.other_files:
             others = trn(", 1 other file, not looked at", ", {count} other files, not looked at", inbox.other_files)
@@ -156,10 +157,12 @@ def as_text(health: Health, running: bool, now: float) -> str:
                 ", {count} folders not entered: other file systems, links or class folders (see doctor)",
                 inbox.apart,
             )
-        rows.append((tr("inbox"), f"{inbox.path} ({tr(how)}{f': {inbox.polled}' if inbox.polled else ''}){others}"))
+        rows.append(
+            (tr("inbox"), f"{inbox.path} ({tr(how)}{f': {retold(inbox.polled)}' if inbox.polled else ''}){others}")
+        )
     model = health.model
     which = tr("the starter model") if model.starter else tr("checkpoint {digest}", digest=model.digest[:12])
-    away = health.output_away
+    away = None if health.output_away is None else retold(health.output_away)
     queue = {"waiting": health.waiting, "in_flight": health.in_flight}
     oldest = tr("nothing is waiting")
     threshold = _threshold(health.threshold)
@@ -173,7 +176,7 @@ def as_text(health: Health, running: bool, now: float) -> str:
         *(
             (
                 tr("output of classes"),
-                tr("{output} (NOT THERE: {why})", output=output, why=why) if why else output,
+                tr("{output} (NOT THERE: {why})", output=output, why=retold(why)) if why else output,
             )
             for output, why in health.other_outputs.items()
         ),
@@ -285,7 +288,7 @@ def _alarms(health: Health, now: float) -> list[tuple[str, str]]:
 
 
 def _threshold(health: ThresholdHealth) -> Threshold:
-    return Threshold(Rule(health.value, refuses_unknown=health.unknown_too, levels=health.levels), health.why)
+    return Threshold(Rule(health.value, refuses_unknown=health.unknown_too, levels=health.levels), retold(health.why))
 
 
 def _error(health: Health, now: float) -> str:
@@ -296,7 +299,7 @@ def _error(health: Health, now: float) -> str:
         "{duration} ago (of {errors}): {text}",
         duration=_duration(now - last.time),
         errors=health.errors,
-        text=last.text,
+        text=retold(last.text),
     )
 
 

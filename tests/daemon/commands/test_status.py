@@ -26,6 +26,7 @@ from daemon.monitoring.status_file import StatusFile
 from daemon.state import lock, status_path
 from models.errors import UserError
 from models.text.commandline import run as complain
+from models.text.language import speaking, tr
 from tests.daemon.conftest import Publish
 from tests.pictures import KINDS, save
 from tests.processes import daemon, run, wait_for
@@ -87,6 +88,16 @@ def test_people_read_everything_at_a_glance() -> None:
         "watching    folders: 7, overflows: 1, event reader restarts: 0",
         "last error  100 s ago (of 1): the disk is full",
     ]
+
+
+def test_what_an_english_daemon_has_said_is_told_in_korean() -> None:
+    said = tr("there is no program {program}", program="notify")
+    health = HEALTH.model_copy(update={"output_away": said, "last_error": ErrorHealth(time=1000.0, text=said)})
+    with speaking("ko"):
+        text = as_text(health, True, 1100.0)
+        assert text.count(tr("there is no program {program}", program="notify")) == 2
+    assert "no program" not in text
+    assert "No such file or directory" not in text
 
 
 def test_from_when_on_images_are_rolled_up() -> None:
