@@ -4,6 +4,7 @@ An image starts as a path, and is then described by
 
 - `Task`, the request to a decoder process, and `Decoded`, the checked answer;
 - `Prediction`, the result of the classifier;
+- `Member` of a burst, where it waits to be decided together with others (`daemon.filing.bursts`);
 - `Decision`, the folder where it belongs (all that the filer knows of it), and `FilingResult`, what the filer did;
 - `Outcome`, the result for all other parts of the daemon.
 
@@ -15,7 +16,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,17 +29,18 @@ from daemon.decoding.decoder import Decoded, Task
 from daemon.decoding.pool import DecoderPool, Limits
 from daemon.files.roots import Roots
 from daemon.files.source import Identity, SourceError
+from daemon.filing.bursts import Bursts, Member, shot_of
+from daemon.filing.decisions import by_ruling, unreadable
 from daemon.filing.filer import Decision, Filer, Status
 from daemon.filing.outcome import Outcome
 from daemon.filing.outcomes import outcome_of, unread
 from daemon.journal.journal import JournalBusy
 from daemon.reloading.threshold import Threshold, in_force
 from models.checkpoints.metadata import Metadata
-from models.classifier import Classifier, Prediction
-from models.deciding.decision import Fate, Rule
+from models.classifier import Classifier, Prediction, Seen
+from models.deciding.decision import Rule
 from models.decoding.images import Transform
 from models.errors import ImageError
-from models.text.language import tr
 
 #: Batches that the model has at once.
 _BATCHES_AT_ONCE = 2
@@ -62,6 +64,7 @@ class Policy:
     max_bytes: int
     limits: Limits = field(default_factory=Limits)
     rules: ClassRules | None = None
+    burst_seconds: float = 0.0  # 0: each image is decided by itself
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Policy:
@@ -75,6 +78,7 @@ class Policy:
             max_bytes=settings.max_file_mb << 20,
             limits=Limits(memory=settings.decode_memory_mb << 20, seconds=settings.decode_seconds),
             rules=settings.class_rules,
+            burst_seconds=settings.burst_seconds,
         )
 
 
@@ -99,10 +103,14 @@ class _Image:
 
 
 class _Batch(NamedTuple):
-    """Images given to the model, and its prediction for each; None for an unreadable one."""
+    """Images given to the model, and its prediction for each, or what may wait; None for an unreadable one."""
 
     images: list[_Image]
-    predictions: Future[list[Prediction | None]]
+    predictions: Future[list[Prediction | Member[Decoded] | None]]
+
+
+#: Images to be decided, each with its prediction, and how many others have that in common with it.
+_Predicted = list[tuple[Decoded, Prediction | None, int]]
 
 
 class Pipeline:
@@ -142,6 +150,8 @@ class Pipeline:
         self._slow: list[_Image] = []  # still being decoded; the other images go on without them
         self._next_batch: list[_Image] = []  # decoded
         self._batches: deque[_Batch] = deque()
+        self._bursts = Bursts[Decoded](policy.burst_seconds)
+        self._seen_by = classifier  # what waits for its burst
 
     def close(self) -> None:
         """End the decoders, and wait for the model."""
@@ -152,6 +162,7 @@ class Pipeline:
         """Decide by another policy, from the next call of `process` on."""
         self._policy = policy
         self.decoders.adopt(policy.limits)
+        self._bursts.seconds = policy.burst_seconds
         if policy.rules is not None:
             self._filer.adopt(policy.rules)
 
@@ -170,7 +181,7 @@ class Pipeline:
         return known[2]
 
     def leave_slow(self, on_decoded: Callable[[], None]) -> None:
-        """Let `process` return while slow images are still being decoded, from now on.
+        """Let `process` return while slow images are still being decoded, or images wait for a burst, from now on.
 
         The next call includes them. ``on_decoded`` is called, in any thread, when one is decoded: time for that call.
         """
@@ -178,8 +189,8 @@ class Pipeline:
 
     @property
     def pending(self) -> list[Path]:
-        """Images that the last call of `process` left with their decoders."""
-        return [image.task.path for image in self._slow]
+        """Images that the last call of `process` left with their decoders, or waiting for others of their bursts."""
+        return [image.task.path for image in self._slow] + [decoded.path for decoded in self._bursts.images]
 
     def process(
         self,
@@ -195,6 +206,10 @@ class Pipeline:
         """
         coming = iter(paths)
         transforms = self.classifier.transforms
+        if self._seen_by is not self.classifier:
+            for decoded in self._bursts.clear():
+                self._decode(decoded.path, transforms)
+            self._seen_by = self.classifier
         try:
             while True:
                 while len(self._decoding) <= self._most_decoding and (path := next(coming, None)) is not None:
@@ -220,7 +235,9 @@ class Pipeline:
                 # The model works on one batch while the one before is filed, which waits for the disk. With large
                 # images it is done long before the next batch is decoded.
                 while self._batches and (is_over or self._is_next_due()):
-                    yield from self._file()
+                    yield from self._file_batch()
+                if self._bursts:
+                    yield from self._file_bursts(is_over, stopping)
                 if is_over:
                     return
                 if is_stuck:
@@ -309,55 +326,71 @@ class Pipeline:
             image.answer.cancel()
         self._decoding.clear()
         self._slow.clear()
+        self._bursts.clear()
 
-    def _file(self) -> Iterator[Outcome]:
-        """Wait for the predictions of the oldest batch and file it."""
+    def _file_batch(self) -> Iterator[Outcome]:
+        """Wait for the predictions of the oldest batch and file it, but for what waits for others of its burst."""
         predictions = self._batches[0].predictions.result()
-        images = self._batches.popleft().images
+        predicted: _Predicted = []
+        for image, prediction in zip(self._batches.popleft().images, predictions, strict=True):
+            if isinstance(prediction, Member):
+                self._bursts.add(prediction)
+            else:
+                predicted.append((image.decoded, prediction, 0))
+        yield from self._file(predicted)
+
+    def _file_bursts(self, is_over: bool, stopping: Callable[[], bool]) -> Iterator[Outcome]:
+        """File what need not wait for its burst any longer; where all images are known, it waits for all of these."""
+        may_stay = self._on_slow_decoded is not None
+        is_last = is_over and (not may_stay or stopping())
+        size = self._policy.batch_size
+        while bursts := self._bursts.take_ready(size, clocked=may_stay, is_idle=is_over, is_last=is_last):
+            predicted: _Predicted = []
+            for burst in bursts:
+                prediction = self.classifier.predict_together(burst.distinct())
+                others = len(burst.members) - 1
+                predicted += [(member.image, prediction, others) for member in burst.members]
+            yield from self._file(predicted)
+
+    def _file(self, predicted: _Predicted) -> Iterator[Outcome]:
         decided = [
-            (image.decoded, decision)
-            for image, prediction in zip(images, predictions, strict=True)
-            if (decision := self._decide(image.decoded, prediction)) is not None
+            (decoded, decision.together_with(others))
+            for decoded, prediction, others in predicted
+            if (decision := self._decide(decoded, prediction)) is not None
         ]
         filed = self._filer.file([decision for _, decision in decided])
         for (decoded, _), result in zip(decided, filed, strict=True):
             yield outcome_of(result, decoded.error if isinstance(decoded.error, ImageError) else None)
 
-    def _predict(self, images: Sequence[_Image]) -> list[Prediction | None]:
+    def _predict(self, images: Sequence[_Image]) -> list[Prediction | Member[Decoded] | None]:
         crops = [image.decoded.crops for image in images]
         readable = [image_crops for image_crops in crops if image_crops is not None]
+        look = self.classifier.see if self._policy.burst_seconds else self.classifier.predict
         try:
             stacks = [np.stack(part) for part in zip(*readable, strict=True)]
-            predictions = iter(self.classifier.predict(stacks) if readable else [])
+            seen: Iterator[Seen | Prediction] = iter(look(stacks) if readable else [])
         except Exception as error:  # of whatever kind the inference library raises
             raise ModelFailed(error) from error
-        return [None if image_crops is None else next(predictions) for image_crops in crops]
+        return [None if image.decoded.crops is None else self._joining(image.decoded, next(seen)) for image in images]
+
+    def _joining(self, decoded: Decoded, seen: Seen | Prediction) -> Prediction | Member[Decoded]:
+        """Let an image wait for its burst if its data says when it was taken."""
+        if isinstance(seen, Prediction):
+            return seen
+        assert decoded.source is not None
+        shot = shot_of(decoded.path, self._roots, decoded.source.identity)
+        if shot is None:
+            return self.classifier.predict_together([seen])
+        return Member(replace(decoded, crops=None), shot, seen, decoded.source.sha256)
 
     def _decide_by_rule(self, decoded: Decoded, prediction: Prediction | None) -> Decision:
         """Choose the folder: of the class or the others, by `models.deciding.decision`, or the quarantine."""
         assert decoded.source is not None
         if prediction is None:
             assert isinstance(decoded.error, ImageError)
-            return Decision(
-                source=decoded.source,
-                folder=f"{self._policy.quarantine_dir}/{decoded.error.reason}",
-                reason=decoded.error.reason,
-                detail=str(decoded.error),
-            )
+            return unreadable(decoded.source, decoded.error, self._policy.quarantine_dir)
         ruling = self._rule.decide(prediction)
-        return Decision(
-            source=decoded.source,
-            folder=ruling.label if ruling.fate.is_filed else self._policy.others_dir,
-            fate=ruling.fate,
-            label=ruling.label,
-            confidence=ruling.confidence,
-            model_digest=self.classifier.digest,
-            detail=_unlike(prediction) if ruling.fate is Fate.UNKNOWN else None,
-        )
-
-
-def _unlike(prediction: Prediction) -> str:
-    return tr("unlike anything it was taught: {times:.2f} times the limit", times=prediction.strangeness)
+        return by_ruling(decoded.source, prediction, ruling, self._policy.others_dir, self.classifier.digest)
 
 
 def _ends_early(decoded: Decoded) -> bool:

@@ -17,7 +17,7 @@ from models.text.language import reason, tr
 
 _LIMITS = ("max_megapixels", "max_file_mb", "decode_memory_mb", "decode_seconds")
 #: What `Policy.from_settings` takes.
-_POLICY = ("threshold", "others_dir", "quarantine_dir", "batch_size", "rules", *_LIMITS)
+_POLICY = ("threshold", "others_dir", "quarantine_dir", "batch_size", "rules", "burst_seconds", *_LIMITS)
 _LOGGING = ("log_level", "log_json")
 _MODEL = ("checkpoint", "precision", "probation_images", "others_dir", "quarantine_dir")
 

@@ -17,11 +17,19 @@ from models.deciding.decision import Prediction as Prediction
 from models.decoding.images import Transform
 from models.errors import CheckpointError, WeightsUnavailable
 from models.inference.devices import Device, Precision
-from models.inference.engines import Crops
+from models.inference.engines import Crops, Features
 from models.inference.runtime import FeatureExtractor, graph_path, open_extractor
 from models.inference.samples import sample_pictures
 from models.registry import Backbone
-from models.scoring import Probabilities, Strangeness, by_part, head_probabilities, score
+from models.scoring import (
+    Probabilities,
+    Strangeness,
+    by_part,
+    directions,
+    head_probabilities,
+    mean_by_logits,
+    score,
+)
 from models.text.language import tr
 from models.weights.hub import HubFolder
 from models.weights.store import WeightsStore
@@ -50,6 +58,18 @@ class Scores(NamedTuple):
 
     probabilities: Probabilities
     strangeness: Strangeness
+
+
+class Seen(NamedTuple):
+    """What was seen in one image, to decide it together with others that are alike.
+
+    ``direction`` (width,) is that of its features, at length 1: the product of two, their cosine, is how much alike the
+    images are.
+    """
+
+    probabilities: Probabilities
+    strangeness: float
+    direction: Features
 
 
 class Classifier:
@@ -83,7 +103,28 @@ class Classifier:
 
     def predict(self, crops: Sequence[Crops]) -> list[Prediction]:
         """Predict the class of each image; ``crops`` as for `probabilities`."""
-        probabilities, strangeness = self.score(crops)
+        return self._predictions(self.score(crops))
+
+    def see(self, crops: Sequence[Crops]) -> list[Seen]:
+        """Return what `predict_together` needs of each image; ``crops`` as for `probabilities`."""
+        features = self.extractor.features(crops)
+        probabilities, strangeness = score(self.metadata, self.head, features)
+        return list(map(Seen, probabilities, strangeness.tolist(), directions(features, self.metadata)))
+
+    def predict_together(self, seen: Sequence[Seen]) -> Prediction:
+        """Predict the class that several images have in common: by the means of their logits and their strangeness.
+
+        Of a single image it is what `predict` returns.
+        """
+        if len(seen) == 1:
+            probabilities = seen[0].probabilities
+        else:
+            probabilities = mean_by_logits(np.stack([image.probabilities for image in seen]))
+        strangeness = np.array([np.mean([image.strangeness for image in seen])], np.float32)
+        return self._predictions(Scores(probabilities[None], strangeness))[0]
+
+    def _predictions(self, scores: Scores) -> list[Prediction]:
+        probabilities, strangeness = scores
         best = probabilities.argmax(axis=1)
         groups = self.tree.score(probabilities)
         return [

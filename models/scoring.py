@@ -13,6 +13,9 @@ from models.inference.engines import Features
 
 FloatT = TypeVar("FloatT", bound=np.floating[Any])
 
+#: Less probable than that is nothing: what logarithms are taken of.
+_LEAST = np.float32(1e-12)
+
 #: Calibrated probabilities (n, classes) of n images.
 Probabilities = npt.NDArray[np.float32]
 #: How strange (n,) n images are: 1 is the most of a known image; 0 where the checkpoint cannot tell.
@@ -118,6 +121,24 @@ def how_near(nearness: Nearness, distances: Features, reach: Features) -> Featur
     inside = np.float32(nearness.steepness) * (np.float32(nearness.limit) + reach - away)
     result: Features = np.reciprocal(1 + np.exp(-np.clip(inside, -80, 80)), dtype=np.float32)
     return result
+
+
+def directions(features: Features, metadata: Metadata) -> Features:
+    """Return raw features (n, width) at length 1, to which each part adds as much: alike images point the same way."""
+    result: Features = at_unit_length(features, metadata) / np.sqrt(np.float32(len(metadata.parts)))
+    return result
+
+
+def mean_by_logits(probabilities: Probabilities) -> Probabilities:
+    """Return the probabilities (classes,) whose logits are the means of those of n images (n, classes).
+
+    Where they add up to less than 1, the rest counts as a class: that of images of none.
+    """
+    rest = np.clip(1 - probabilities.sum(axis=1, keepdims=True), 0, 1)
+    logits = np.log(np.maximum(np.concatenate([probabilities, rest], axis=1), _LEAST)).mean(axis=0)
+    mean: Probabilities = np.exp(logits - logits.max())
+    mean /= mean.sum()
+    return mean[:-1]
 
 
 def head_strangeness(metadata: Metadata, head: Head, features: Features) -> Strangeness:

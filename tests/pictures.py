@@ -42,6 +42,18 @@ def save(kind: str, seed: int, path: Path) -> Path:
     return path
 
 
+def exif(time: str = "", maker: str = "", model: str = "", number: str = "") -> Image.Exif:
+    """What a camera notes of a picture: when it was taken (2026:05:01 12:00:00), and which camera it is."""
+    data = Image.Exif()
+    inside = data.get_ifd(0x8769)
+    inside |= {tag: text for tag, text in ((0x9003, time), (0xA431, number)) if text}
+    data[0x8769] = inside
+    for tag, text in ((0x010F, maker), (0x0110, model)):
+        if text:
+            data[tag] = text
+    return data
+
+
 def save_tinted(tint: tuple[int, int, int], seed: int, path: Path, side: int = 96) -> Path:
     """A picture of coloured noise; every seed gives another, in another shade."""
     random = np.random.default_rng([*tint, seed])

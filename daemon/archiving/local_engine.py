@@ -47,7 +47,7 @@ class LocalEngine:
 
         ``on_row`` is given the row of each image, soon after that is known, by the thread that calls `look_at`.
         """
-        self._policy = Policy.from_settings(settings)
+        self._policy = replace(Policy.from_settings(settings), burst_seconds=0.0)  # images come in any order
         self._model = model
         self._on_row = on_row
         self._looking_at: dict[Path, Listed] = {}

@@ -27,6 +27,7 @@ from daemon.files.marker import is_marked
 from daemon.files.roots import Roots
 from daemon.files.walk import walk
 from daemon.files.writers import Writer
+from daemon.filing.bursts import in_order_of_shots
 from daemon.filing.duplicates import Duplicates
 from daemon.filing.filer import Filer, Status
 from daemon.filing.folder_layout import FolderLayout
@@ -64,6 +65,7 @@ _SHARED = (
     "others_dir",
     "duplicates",
     "duplicates_dir",
+    "burst_seconds",
     "layout",
     "language",
     "batch_size",
@@ -196,6 +198,8 @@ def sort(
         stack.callback(pipeline.close)
         not_files: list[Outcome] = []
         images = sorted(_images(folder, settings.output, skipped, not_files))
+        if policy.burst_seconds:
+            images = in_order_of_shots(images, roots)
         total = len(not_files) + len(images)
         progress.update(0, total)
         stack.enter_context(copying.reporting_to(lambda: None, stopping))

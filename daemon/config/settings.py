@@ -78,6 +78,16 @@ class Settings(BaseSettings):
         metavar="keep|folder|leave",
     )
     duplicates_dir: str = setting("duplicates", mark("folder for them"), metavar="NAME")
+    burst_seconds: float = setting(
+        0.0,
+        mark(
+            "pictures that one camera took within so many seconds, and that look alike, are decided together; 0: none"
+        ),
+        metavar="S",
+        ge=0,
+        le=600,
+        allow_inf_nan=False,
+    )
     layout: str = setting(FLAT, mark("folders in those of the classes; config.toml explains it"), metavar="TEMPLATE")
     action: Literal["move", "copy", "link", "tag"] = setting(
         "move", mark("what filing does"), metavar="move|copy|link|tag"

@@ -1,4 +1,4 @@
-"""Find out when a picture was taken: by its EXIF data, else by the time of its file.
+"""Find out when a picture was taken, by its EXIF data, else by the time of its file; and by which camera.
 
 The data is read in the process that asks, so that it is done without a library: some numbers of a directory of tags,
 from wherever a JPEG, TIFF, PNG, WebP, HEIC or AVIF keeps it; nothing is computed with them but offsets into the file.
@@ -25,6 +25,8 @@ _MOST_TAGS, _LONGEST_TEXT = 512, 64
 _EXIF, _TIME = 0x8769, 0x0132
 #: When the picture was taken, or else digitised, each with the tag of its time zone.
 _TAKEN = ((0x9003, 0x9011), (0x9004, 0x9012))
+#: Maker and model of a camera, and in the inner directory the number of this very one.
+_MAKER, _MODEL, _NUMBER = 0x010F, 0x0110, 0xA431
 _WRITTEN = re.compile(r"(\d{4})[:/-](\d\d)[:/-](\d\d)[ T](\d\d):(\d\d)(?::(\d\d))?")
 #: Gives so many bytes of a file, or fewer at its end, from an offset on.
 _Read = Callable[[int, int], bytes]
@@ -36,6 +38,13 @@ class Taken(NamedTuple):
 
     time: datetime
     is_exif: bool
+
+
+class Shot(NamedTuple):
+    """When a picture was taken, as the clock of its ``camera`` showed it; that is "" where its data does not say it."""
+
+    camera: str
+    time: datetime
 
 
 def taken(image: FileAt, mtime_ns: int) -> Taken:
@@ -66,6 +75,17 @@ def _exif_time(read: _Read, size: Callable[[], int]) -> datetime | None:
         return None  # it is cut short, perhaps just now, or says nonsense
 
 
+def exif_shot(descriptor: int) -> Shot | None:
+    """Read when and by which camera a picture was taken; None where its data does not say when."""
+    try:
+        base = _find(descriptor)
+        if base is None or (time := (tags := _Tags(descriptor, base)).time()) is None:
+            return None
+        return Shot(tags.camera(), time.replace(tzinfo=None))
+    except (struct.error, LookupError, ValueError, OverflowError):
+        return None
+
+
 def file_time(mtime_ns: int) -> datetime:
     """Return the time of a file, in the zone of this machine."""
     try:
@@ -92,14 +112,19 @@ class _Tags:
     def __init__(self, read: _Read, base: int) -> None:
         self._read_file, self._base = read, base
         self._order = _HEADERS[self._read(0, 4)]
+        self._main = dict(self._tags(self._number(4)))
+        inner = self._main.get(_EXIF)
+        self._exif = {} if inner is None else dict(self._tags(struct.unpack(f"{self._order}I", inner[2])[0]))
 
     def time(self) -> datetime | None:
-        main = dict(self._tags(self._number(4)))
-        exif = dict(self._tags(struct.unpack(f"{self._order}I", main[_EXIF][2])[0])) if _EXIF in main else {}
         for time_tag, zone_tag in _TAKEN:
-            if (time := _parsed(self._text(exif, time_tag))) is not None:
-                return time.replace(tzinfo=_zone(self._text(exif, zone_tag)))
-        return _parsed(self._text(main, _TIME))
+            if (time := _parsed(self._text(self._exif, time_tag))) is not None:
+                return time.replace(tzinfo=_zone(self._text(self._exif, zone_tag)))
+        return _parsed(self._text(self._main, _TIME))
+
+    def camera(self) -> str:
+        texts = (self._text(self._main, _MAKER), self._text(self._main, _MODEL), self._text(self._exif, _NUMBER))
+        return " ".join(filter(None, map(str.strip, texts)))
 
     def _tags(self, offset: int) -> Iterator[tuple[int, tuple[int, int, bytes]]]:
         """Yield the tags of a directory: kind, count, and the value or where it is."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,8 +10,10 @@ from daemon.files.source import Source
 from daemon.filing.status import Status
 from daemon.journal.labels import How, Label
 from daemon.journal.records import Filing
-from models.deciding.decision import Fate
+from models.deciding.decision import Fate, Prediction, Ruling
+from models.errors import ImageError
 from models.files.markers import Kind
+from models.text.language import tr, trn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,10 +21,11 @@ class Decision:
     """Destination of one image: ``folder`` is relative to the output, such as ``dog`` or ``quarantine/truncated``.
 
     ``reason`` marks an unreadable image (a slug, with ``detail`` as the sentence for people); else it is None.
-    ``detail`` without ``reason`` says that an image is unknown, and how strange it is. ``fate`` is what
-    was decided of an image that was classified: a decision has either a fate or a reason. ``how``: it is a person's,
-    which is kept as a label; None: the model's. ``origin``: where an image was filed from that lies in the output.
-    ``action``: what is done with it; None: what the rules say. ``again``: also if it was filed before, as it is.
+    ``detail`` without ``reason`` says that an image is unknown, and how strange it is, or that it was decided together
+    with others. ``fate`` is what was decided of an image that was classified: a decision has either a fate or a reason.
+    ``how``: it is a person's, which is kept as a label; None: the model's. ``origin``: where an image was filed from
+    that lies in the output. ``action``: what is done with it; None: what the rules say. ``again``: also if it was filed
+    before, as it is.
     """
 
     source: Source
@@ -47,6 +50,32 @@ class Decision:
         if self.reason is not None:
             return "quarantine"
         return "class" if self.fate is not None and self.fate.is_filed else "others"
+
+    def together_with(self, others: int) -> Decision:
+        """Note that it was made for so many other images, too."""
+        if not others:
+            return self
+        note = trn("decided together with 1 other", "decided together with {count} others", others)
+        return replace(self, detail="; ".join(filter(None, (self.detail, note))))
+
+
+def by_ruling(source: Source, prediction: Prediction, ruling: Ruling, others_dir: str, model_digest: str) -> Decision:
+    """Make the decision of an image that was classified: the folder of its class, or that of the others."""
+    unlike = tr("unlike anything it was taught: {times:.2f} times the limit", times=prediction.strangeness)
+    return Decision(
+        source=source,
+        folder=ruling.label if ruling.fate.is_filed else others_dir,
+        fate=ruling.fate,
+        label=ruling.label,
+        confidence=ruling.confidence,
+        model_digest=model_digest,
+        detail=unlike if ruling.fate is Fate.UNKNOWN else None,
+    )
+
+
+def unreadable(source: Source, error: ImageError, quarantine_dir: str) -> Decision:
+    """Make the decision of an image that could not be decoded."""
+    return Decision(source=source, folder=f"{quarantine_dir}/{error.reason}", reason=error.reason, detail=str(error))
 
 
 class FilingResult(NamedTuple):

@@ -43,7 +43,7 @@ class FolderLayout:
         if layout.uses_taken:
             check_source(image, row)  # the data of another file would say nothing
             found = taken(image, row.identity.mtime_ns)
-            row.detail = row.detail or _noted(found)
+            row.detail = "; ".join(filter(None, (row.detail, _noted(found))))
         else:
             found = Taken(row.time, is_exif=False)
         came = origin or row.source

@@ -21,7 +21,7 @@ def line(outcome: Outcome) -> str:
     if outcome.reason is not None or outcome.confidence is None:
         why = outcome.detail or outcome.reason
     elif outcome.fate is not None and outcome.fate.is_filed:
-        why = f"{outcome.confidence:.2f}"
+        why = f"{outcome.confidence:.2f}{f', {outcome.detail}' if outcome.detail else ''}"
     else:
         why = f"{outcome.label}? {outcome.confidence:.2f}{f', {outcome.detail}' if outcome.detail else ''}"
     name = outcome.path.name

@@ -24,6 +24,7 @@ BENCHMARKS = (
     "day",  # 100,000 pictures, one after the other
     "backlog",  # a million names in the inbox
     "growth",  # a million rows in the journal, a thousand classes, a hundred inboxes
+    "bursts",  # what one camera took within seconds, decided together
     "duplicates",  # looking for the same bytes among a million filed images
     "corrections",  # noticing what people put right among a million filed images
     "fitting",  # a first and a cached fit
