@@ -82,6 +82,9 @@ class WorkLoop:
         with copying.reporting_to(self._stepped, self._stopping.is_set):
             while not self._stopping.is_set():
                 self.step(min(_TICK, self._monitor.tick))
+            if self._pipeline.pending:  # what waits for its burst is decided now
+                for outcome in self._outcomes([], may_grow=self._watcher.ends_early):
+                    self._answer(outcome)
 
     def run_once(self) -> int:
         """File all images that are there now; return how many were left behind.

@@ -45,8 +45,8 @@ def test_a_daemon_that_is_stopped_files_the_burst_that_waits(tmp_path: Path, sto
     with daemon(tmp_path, "--watch", "inbox", "--threshold", "0", "--burst-seconds", "600") as running:
         for number in range(3):
             path = tmp_path / f"{number}.jpg"
-            draw("discs", number).save(path, exif=exif(f"2026:05:01 12:00:0{number}") if number else exif())
+            draw("discs", number).save(path, exif=exif("" if number == 2 else f"2026:05:01 12:00:0{number}"))
             path.rename(tmp_path / "inbox" / path.name)
-        wait_for(lambda: "0.jpg" in str(files_below(tmp_path / "sorted")), running.log())
+        wait_for(lambda: "2.jpg" in str(files_below(tmp_path / "sorted")), running.log())
         assert running.terminate() == 0
     assert not list((tmp_path / "inbox").glob("*.jpg"))
