@@ -39,6 +39,9 @@ def load(flags: Mapping[str, object], file: Path | None = None) -> Settings:
     return settings
 
 
+_RULE_EXAMPLE = f'[{RULES_KEY}."receipt"]'
+
+
 def used_file(file: Path | None) -> Path | None:
     """Return the configuration file that `load` reads: the one that is named, else ./config.toml if there."""
     return DEFAULT_FILE if file is None and DEFAULT_FILE.is_file() else file
@@ -61,9 +64,10 @@ def _read_file(file: Path) -> dict[str, Any]:
         raise UserError(
             tr(
                 "the configuration file {file} is not valid TOML: {error}: "
-                "fix that line (text, such as a path, goes between 'quotes')",
+                "fix that line (text, such as a path, goes between quotes, and so does the name of a class: {example})",
                 file=file,
                 error=_of_toml(str(error)),
+                example=_RULE_EXAMPLE,
             )
         ) from error
     if "rules" in content:
@@ -104,7 +108,7 @@ def _sentence(error: ValidationError, flags: Mapping[str, object], environment: 
     else:
         place = tr("{key} in {file}", key=key, file=file)
     if first["type"] == "extra_forbidden":
-        return _not_a_setting(place, key)
+        return _not_a_setting(place, key, RULES_KEY)
     if key in _SECRET:
         return tr("{place} is not valid: {requirement}", place=place, requirement=tr(_REQUIREMENTS[key]))
     return _complaint(place, first, _choices(Settings, key), _REQUIREMENTS.get(key))
@@ -115,10 +119,11 @@ def _sentence_of_rule(first: ErrorDetails, file: Path) -> str:
     path = [RULES_KEY, *map(str, first["loc"][1:3])]
     place = tr("{key} in {file}", key=".".join([path[0], *(f'"{name}"' for name in path[1:2]), *path[2:]]), file=file)
     if len(path) < 3:
-        example = f'[{RULES_KEY}."receipt"]'
         if first["type"] == "value_error":
             return _complaint(place, first, [], None)
-        return tr("{place} is no table: rules of a class are written below {example}", place=place, example=example)
+        return tr(
+            "{place} is no table: rules of a class are written below {example}", place=place, example=_RULE_EXAMPLE
+        )
     if first["type"] == "extra_forbidden":
         near = closest(path[2], ClassRule.model_fields)
         keys = ", ".join(ClassRule.model_fields)
@@ -155,8 +160,8 @@ def _choices(model: type[BaseModel], key: str) -> list[str]:
     return [str(choice) for one in alternatives if get_origin(one) is Literal for choice in get_args(one)]
 
 
-def _not_a_setting(place: str, key: str) -> str:
-    near = closest(key, OPTIONS)
+def _not_a_setting(place: str, key: str, *others: str) -> str:
+    near = closest(key, [*OPTIONS, *others])
     if near:
         return tr(
             "{place} is not a setting (did you mean {near}?): python -m daemon --help names them all",

@@ -75,7 +75,7 @@ class Returning:
         """Have what is not held filed at once, also where the watcher has dealt with it or has no events."""
         done = [each for each in undone if each.status is Status.UNDONE]
         # What was left where it is, by a rule or since it cannot be read, is not held.
-        is_free = [each for each in done if not self.holds or each.filing.destination is None]
+        is_free = [each for each in done if not self.holds or (each.filing.destination is None and not each.held)]
         back = [each.destination or each.filing.source for each in is_free]
         if back and not self.dry_run:
             self.desk.look_again(back)
@@ -100,10 +100,13 @@ class Returning:
     def _sentence(self, undone: Undone) -> str:
         filing = undone.filing
         source = self._name(filing.source)
-        if filing.state in (State.REFUSED, State.LEFT) or filing.destination is None:
+        is_done = undone.status in (Status.UNDONE, Status.PLANNED)
+        if filing.destination is None and is_done and (undone.held or filing.state is State.DONE):
+            return tr("{source} had got no tag, and gets none", source=source)
+        if filing.state in (State.REFUSED, State.LEFT) or (filing.destination is None and is_done):
             return tr("{source} will be classified again", source=source)
-        destination = self._name(filing.destination)
-        if filing.action == "tag" and undone.status in (Status.UNDONE, Status.PLANNED):
+        destination = self._name(filing.destination or filing.source)
+        if filing.action == "tag" and is_done:
             says = mark("the tag of {source} is taken out"), mark("the tag of {source} is to be taken out")
             return tr(says[undone.status is Status.PLANNED], source=source)
         match undone.status:

@@ -58,7 +58,7 @@ def scan_tags(
             by_label.setdefault(named[0], []).append(File(path, path.relative_to(root).as_posix(), named[0]))
         else:
             counts["several" if named else "without"] += 1
-    _check(root, by_label)
+    _check(root, by_label, counts["of a model"])
     inner = {folder for label in by_label for folder in inner_folders_of(label)}
     chosen = [
         file
@@ -76,8 +76,18 @@ def scan_tags(
     return folders, TagCounts(counts["without"], counts["several"], counts["unreadable"])
 
 
-def _check(root: Path, by_label: dict[str, list[File]]) -> None:
+def _check(root: Path, by_label: dict[str, list[File]], of_a_model: int) -> None:
     filled = [label for label, files in by_label.items() if files]
+    if len(filled) < 2 and of_a_model:
+        raise UserError(
+            tr(
+                "the tags that people gave the images in {root} name {count} classes, and at least two are needed: the "
+                "model's own tags ({own}) do not count until you confirm them by relabel",
+                root=root,
+                count=len(filled),
+                own=of_a_model,
+            )
+        )
     if len(filled) < 2:
         raise UserError(
             tr(
@@ -113,7 +123,7 @@ def _classes_of(
 ) -> list[str]:
     for content in _contents(path, sidecars[path]):
         try:
-            tags = _said_by_people(content)
+            tags = _said_by_people(content, counts)
         except XmpError:
             counts["unreadable"] += 1
             continue
@@ -143,10 +153,13 @@ def _contents(path: Path, sidecars: Sequence[Path]) -> Iterator[bytes]:
         yield content.strip(b"\0")
 
 
-def _said_by_people(content: bytes) -> Tags:
-    """Read the tags without those that a model of ours has put there."""
+def _said_by_people(content: bytes, counts: Counter[str]) -> Tags:
+    """Read the tags without those that a model of ours has put there, and count what has such."""
     tags = read(content)
-    return read(remove(content)) if tags.own is not None and tags.own.confidence is not None else tags
+    if tags.own is None or tags.own.confidence is None:
+        return tags
+    counts["of a model"] += 1
+    return read(remove(content))
 
 
 def _named(tags: Tags, classes: frozenset[str], *, nested: bool) -> list[str]:

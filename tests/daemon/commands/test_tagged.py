@@ -122,6 +122,14 @@ def test_undo_says_what_it_does(office: Office) -> None:
     assert own_tag(path) is None
 
 
+def test_undo_of_an_image_without_a_tag_does_not_promise_to_classify_it(office: Office) -> None:
+    path = tag(office, "a.jpg", is_sure=False)
+    says = f"{path} had got no tag, and gets none\n"
+    assert says in office.run("undo", "--last", "1", "--dry-run")[1]
+    assert says in office.run("undo", "--last", "1")[1]
+    assert "a.jpg" in office.run("release")[1]
+
+
 @pytest.fixture(scope="module")
 def newer(publish: Publish, store: WeightsStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint that knows all kinds."""

@@ -236,8 +236,16 @@ def test_an_empty_folder_setting_means_the_usual_place() -> None:
         (
             "output = ./sorted",
             "the configuration file config.toml is not valid TOML: Invalid value (at line 1, column 10): "
-            "fix that line (text, such as a path, goes between 'quotes')",
+            "fix that line (text, such as a path, goes between quotes, and so does the name of a class: "
+            '[class."receipt"])',
         ),
+        (
+            "[class.벌]",
+            "the configuration file config.toml is not valid TOML: Invalid initial character for a key part (at line "
+            "1, column 8): fix that line (text, such as a path, goes between quotes, and so does the name of a class: "
+            '[class."receipt"])',
+        ),
+        ("[classes.dog]", "classes in config.toml is not a setting (did you mean class?)"),
     ],
 )
 def test_a_mistake_in_the_file_is_named_with_its_key_and_place(text: str, sentence: str) -> None:

@@ -78,6 +78,9 @@ def test_too_few_classes_say_what_to_do(tmp_path: Path) -> None:
     Path(f"{picture(tmp_path / 'a.jpg')}.xmp").write_bytes(tagged("dog"))
     with pytest.raises(UserError, match="name 1 classes, and at least two are needed"):
         scan_tags(tmp_path)
+    Path(f"{picture(tmp_path / 'c.jpg')}.xmp").write_bytes(merge(None, Tag("cat", 0.9, "m")))
+    with pytest.raises(UserError, match=r"people gave .* name 1 classes.*: the model's own tags \(1\) do not count"):
+        scan_tags(tmp_path)
     Path(f"{picture(tmp_path / 'b.jpg')}.xmp").write_bytes(tagged("a:b"))
     with pytest.raises(UserError, match="say with --tags which tags are classes"):
         scan_tags(tmp_path)
