@@ -11,7 +11,7 @@ import re
 import struct
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, timezone
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from daemon.files.renaming import FileAt, close
 from daemon.files.source import OPEN_FLAGS
@@ -31,6 +31,9 @@ _WRITTEN = re.compile(r"(\d{4})[:/-](\d\d)[:/-](\d\d)[ T](\d\d):(\d\d)(?::(\d\d)
 #: Gives so many bytes of a file, or fewer at its end, from an offset on.
 _Read = Callable[[int, int], bytes]
 _ZONE = re.compile(r"([+-])(\d\d):(\d\d)")
+
+
+ValueT = TypeVar("ValueT")
 
 
 class Taken(NamedTuple):
@@ -59,31 +62,29 @@ def taken(image: FileAt, mtime_ns: int) -> Taken:
 
 def exif_time(descriptor: int) -> datetime | None:
     """Read when a picture was taken, with its time zone where that is known; None where its data does not say it."""
-    return _exif_time(lambda size, offset: os.pread(descriptor, size, offset), lambda: os.fstat(descriptor).st_size)
+    return _data_of(descriptor, _Tags.time)
 
 
 def exif_time_in(content: bytes) -> datetime | None:
     """Do as `exif_time`, with the content of a picture."""
-    return _exif_time(lambda size, offset: content[offset : offset + size], lambda: len(content))
-
-
-def _exif_time(read: _Read, size: Callable[[], int]) -> datetime | None:
-    try:
-        base = _find(read, size)
-        return None if base is None else _Tags(read, base).time()
-    except (struct.error, LookupError, ValueError, OverflowError):
-        return None  # it is cut short, perhaps just now, or says nonsense
+    return _data(lambda size, offset: content[offset : offset + size], lambda: len(content), _Tags.time)
 
 
 def exif_shot(descriptor: int) -> Shot | None:
     """Read when and by which camera a picture was taken; None where its data does not say when."""
+    return _data_of(descriptor, _Tags.shot)
+
+
+def _data_of(descriptor: int, what: Callable[[_Tags], ValueT | None]) -> ValueT | None:
+    return _data(lambda size, offset: os.pread(descriptor, size, offset), lambda: os.fstat(descriptor).st_size, what)
+
+
+def _data(read: _Read, size: Callable[[], int], what: Callable[[_Tags], ValueT | None]) -> ValueT | None:
     try:
-        base = _find(descriptor)
-        if base is None or (time := (tags := _Tags(descriptor, base)).time()) is None:
-            return None
-        return Shot(tags.camera(), time.replace(tzinfo=None))
+        base = _find(read, size)
+        return None if base is None else what(_Tags(read, base))
     except (struct.error, LookupError, ValueError, OverflowError):
-        return None
+        return None  # it is cut short, perhaps just now, or says nonsense
 
 
 def file_time(mtime_ns: int) -> datetime:
@@ -122,7 +123,11 @@ class _Tags:
                 return time.replace(tzinfo=_zone(self._text(self._exif, zone_tag)))
         return _parsed(self._text(self._main, _TIME))
 
-    def camera(self) -> str:
+    def shot(self) -> Shot | None:
+        time = self.time()
+        return None if time is None else Shot(self._camera(), time.replace(tzinfo=None))
+
+    def _camera(self) -> str:
         texts = (self._text(self._main, _MAKER), self._text(self._main, _MODEL), self._text(self._exif, _NUMBER))
         return " ".join(filter(None, map(str.strip, texts)))
 
