@@ -8,7 +8,7 @@ What the words mean here, and nothing else; those of checkpoints and models are 
   is complete, such as ``a.jpg.part``.
 - waiting: seen in an inbox, and neither filed nor in flight; `status` and the metrics count these. Such a file settles
   until it is stable: written to its end, as far as can be seen. Unfinished: stable, but its writer has it open, or may
-  have. Held back: not examined before some time, unless it changes. Active: waiting and not held back. In flight:
+  have. Postponed: not examined before some time, unless it changes. Active: waiting and not postponed. In flight:
   handed out to the work loop. The queue, in `status`: what is waiting or in flight.
 - claim: what a daemon does to keep others out of an inbox. Patience: the seconds without a change after which a file
   counts as written, or as broken, where nobody can tell whether its writer has it open.
@@ -17,10 +17,11 @@ What the words mean here, and nothing else; those of checkpoints and models are 
   filing.
 - block: a call does not return, and its thread cannot go on, until the file system or another program answers.
 - source: an image as it was read in the inbox. Identity: its device, inode, size and time at that moment.
-- file (verb): move, copy or link an image to its folder, whichever that is. Only in counts of what became of images
-  (`status`, the metrics, reports of the trainer) does "filed" mean "into the folder of its class", beside unsure,
-  unknown and quarantined images. Filing: its row in the journal. Transfer: the steps of that, which are finished, taken
-  back, or after a crash recovered.
+- file (verb): move, copy, link or tag an image, whichever folder it belongs in. Request: what the filer is asked to do
+  with an image. Filing: its row in the journal. Transfer: the steps of that, which are finished, taken back, or after a
+  crash recovered.
+- rule (of a class): a table of config.toml. Handling: what is done with the images of a class, by its rule and else by
+  the settings. What decides by probabilities is the rule of `models.deciding`.
 - run (in the journal): what one start of the daemon or of a command filed; `undo --run` takes its id. A run of the
   trainer is something else, a folder.
 - sync (of a folder) and flush (of a file): go on only when the disk has it. A filing is interrupted: begun, and neither
@@ -28,14 +29,15 @@ What the words mean here, and nothing else; those of checkpoints and models are 
 - private name: the hidden name that a file has during a part of its transfer.
 - sidecar: a file that belongs to an image by its name and goes where that goes.
 - corrected: a person has moved a filed image to another class folder, and it stays there.
-- undo: bring an image back to where it came from. Retry: the same from the quarantine. Resort: move filed images to
-  where another checkpoint files them.
+- undo: bring an image back to where it came from. Held: back in an inbox, and not filed again until it changes, is
+  renamed or released. Left: never taken out of the inbox, as a rule or `duplicates` says. Retry: the same from the
+  quarantine. Resort: move filed images to where another checkpoint files them.
 - operation: what a command asks of filed images, in steps. A running daemon carries it out on its work loop, between
   batches; a slice is the steps that it does before images come first again. Peer: who has connected to the control
   socket. Call: a line by which a peer asks for something, until it is answered.
-- decide: choose the folder of an image by its prediction. Unsure: less probable than the threshold. Unknown: like
-  nothing that the model was fitted on; an unknown image is not called unsure. ``others``: the folder for both. Outcome:
-  what became of the image.
+- sure, rolled up, unsure, unknown: what the rule says of an image (its fate), see `models`. ``others``: the folder of
+  unsure and unknown images, and of nothing else; an output beside the first one is another output. Outcome: what became
+  of the image. Decision: what a person decided on the review page.
 - probation: the first images of a new checkpoint, after which it stays or goes.
 - hint: an event from the kernel about a folder. It only says where to look sooner; no file is missed without it.
 """

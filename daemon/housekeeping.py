@@ -196,7 +196,12 @@ class Housekeeping:
         recursive = watches_inside(settings)
         return cls(
             LateSidecars(
-                settings.watch, settings.output, journal, recursive=recursive, held=held, others=settings.outputs[1:]
+                settings.watch,
+                settings.output,
+                journal,
+                recursive=recursive,
+                held=held,
+                other_outputs=settings.outputs[1:],
             ),
             Pruning(journal, settings.watch, settings.journal_days),
             LateWrites(settings.watch, settings.output, journal) if settings.class_rules.moves else None,
@@ -264,7 +269,7 @@ def stray_names(settings: Settings, journal: Journal, output_marks: OutputMarks)
         journal,
         recursive=watches_inside(settings),
         is_away=lambda: output_marks.why_away() is not None or bool(output_marks.away()),
-        others=settings.outputs[1:],
+        other_outputs=settings.outputs[1:],
     )
 
 

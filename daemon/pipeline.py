@@ -5,7 +5,7 @@ An image starts as a path, and is then described by
 - `Task`, the request to a decoder process, and `Decoded`, the checked answer;
 - `Prediction`, the result of the classifier;
 - `Member` of a burst, where it waits to be decided together with others (`daemon.filing.bursts`);
-- `Decision`, the folder where it belongs (all that the filer knows of it), and `FilingResult`, what the filer did;
+- `FilingRequest`, the folder where it belongs (all that the filer knows of it), and `FilingResult`, what the filer did;
 - `Outcome`, the result for all other parts of the daemon.
 
 In between it is an `_Image` in one of the queues of `Pipeline`. Only the loop in `Pipeline.process` moves it on.
@@ -30,15 +30,15 @@ from daemon.decoding.pool import DecoderPool, Limits
 from daemon.files.roots import Roots
 from daemon.files.source import Identity, SourceError
 from daemon.filing.bursts import Bursts, Member, shot_of
-from daemon.filing.decisions import by_ruling, unreadable
-from daemon.filing.filer import Decision, Filer, Status
+from daemon.filing.filer import Filer, FilingRequest, Status
 from daemon.filing.outcome import Outcome
 from daemon.filing.outcomes import outcome_of, unread
+from daemon.filing.requests import by_ruling, unreadable
 from daemon.journal.journal import JournalBusy
 from daemon.reloading.threshold import Threshold, in_force
 from models.checkpoints.metadata import Metadata
 from models.classifier import Classifier, Prediction, Seen
-from models.deciding.decision import Rule
+from models.deciding.rule import DecisionRule
 from models.decoding.images import Transform
 from models.errors import ImageError
 
@@ -49,7 +49,7 @@ MOST_WAIT = 1.0
 
 #: Decides where an image belongs, from what was decoded and predicted (None for an unreadable image). If it returns
 #: None, the image is skipped without an outcome; a function for the work loop must not do so.
-Decide = Callable[[Decoded, Prediction | None], Decision | None]
+Decide = Callable[[Decoded, Prediction | None], FilingRequest | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +140,7 @@ class Pipeline:
         self._measures = measures
         self._roots = roots or Roots()
         self._decide = decide or self._decide_by_rule
-        self._known_rule: tuple[Policy, Metadata, Rule] | None = None
+        self._known_rule: tuple[Policy, Metadata, DecisionRule] | None = None
         self._on_slow_decoded: Callable[[], None] | None = None
         # So that a core which is done with its part of a batch can start on the next batch.
         self._model = ThreadPoolExecutor(_BATCHES_AT_ONCE, thread_name_prefix="model")
@@ -172,7 +172,7 @@ class Pipeline:
         return in_force(self._policy.threshold, self.classifier.metadata, self._policy.rules)
 
     @property
-    def _rule(self) -> Rule:
+    def _rule(self) -> DecisionRule:
         """Rule of the threshold in force; made once for each, which takes time where there are many classes."""
         policy, metadata = self._policy, self.classifier.metadata
         known = self._known_rule
@@ -354,11 +354,11 @@ class Pipeline:
 
     def _file(self, predicted: _Predicted) -> Iterator[Outcome]:
         decided = [
-            (decoded, decision.together_with(others))
+            (decoded, request.together_with(others))
             for decoded, prediction, others in predicted
-            if (decision := self._decide(decoded, prediction)) is not None
+            if (request := self._decide(decoded, prediction)) is not None
         ]
-        filed = self._filer.file([decision for _, decision in decided])
+        filed = self._filer.file([request for _, request in decided])
         for (decoded, _), result in zip(decided, filed, strict=True):
             yield outcome_of(result, decoded.error if isinstance(decoded.error, ImageError) else None)
 
@@ -383,8 +383,8 @@ class Pipeline:
             return self.classifier.predict_together([seen])
         return Member(replace(decoded, crops=None), shot, seen, decoded.source.sha256)
 
-    def _decide_by_rule(self, decoded: Decoded, prediction: Prediction | None) -> Decision:
-        """Choose the folder: of the class or the others, by `models.deciding.decision`, or the quarantine."""
+    def _decide_by_rule(self, decoded: Decoded, prediction: Prediction | None) -> FilingRequest:
+        """Choose the folder: of the class or the others, by `models.deciding.rule`, or the quarantine."""
         assert decoded.source is not None
         if prediction is None:
             assert isinstance(decoded.error, ImageError)

@@ -115,7 +115,7 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
         journal = open_journal(path, dry_run=dry_run)
         closing.callback(journal.close)
         _prepare(journal, notifier)
-        held = HeldImages(journal, settings.output, settings.watch, others=outputs[1:])
+        held = HeldImages(journal, settings.output, settings.watch, other_outputs=outputs[1:])
         skipped_by_inbox: dict[str, Skipped] = {}  # by the last whole walk of each inbox
         surveyed = (lambda skipped: skipped_by_inbox.update({skipped.folder: skipped})) if once else SkippedReporter()
         watcher = _watcher(settings, surveyed, inbox_marks, held, once=once)
@@ -159,7 +159,7 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
                 held=held,
                 audit=audits.latest,
                 alarms=AlarmsHealth if alarms is None else alarms.health,
-                other_outputs=dict if output_marks is None else output_marks.others,
+                other_outputs=dict if output_marks is None else output_marks.other_outputs,
                 learning=None if lessons is None else (lambda: lessons.health),
             ),
             status=None if dry_run else StatusFile(status_path(state, settings.output)),

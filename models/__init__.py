@@ -14,8 +14,9 @@ What the words mean here, and nothing else; those of inboxes and filing are in `
   journal of the daemon has runs of its own, see `daemon`.)
 - golden samples: images in a checkpoint with what it computed for them; one that computes something else is refused.
 - prediction: the likeliest class and its probability (confidence), and whether the image is unknown.
-- threshold: the probability below which an image is unsure. Unknown: like none of the images that the head was
-  fitted on.
+- rule: it decides by the probabilities, once for all who ask. Sure: at least as probable as the threshold. Rolled up:
+  sure to be of one of several classes, and not of which. Unsure: neither. Unknown: like none of the images that the
+  head was fitted on; an unknown image has none of the other three fates. Ruling: the fate of one image, and its label.
 - crop: an image, decoded and cut to the size that a backbone takes.
 - message: a text that a user reads, such as an error or a line of the log: one or more whole sentences.
 """

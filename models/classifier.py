@@ -13,7 +13,7 @@ from models import registry
 from models.checkpoints import checkpoint as checkpoints
 from models.checkpoints.checkpoint import Array, Checkpoint, Golden, Head, Metadata, PartRecord
 from models.checkpoints.tuned import tuned_backbone
-from models.deciding.decision import Prediction as Prediction
+from models.deciding.rule import Prediction as Prediction
 from models.decoding.images import Transform
 from models.errors import CheckpointError, WeightsUnavailable
 from models.inference.devices import Device, Precision

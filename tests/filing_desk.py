@@ -19,10 +19,10 @@ import pytest
 from daemon.files.marker import MARKER
 from daemon.files.output_mark import OUTPUT_MARK
 from daemon.files.source import Identity, open_source
-from daemon.filing.filer import Action, Decision, Filer, FilingResult
+from daemon.filing.filer import Action, Filer, FilingRequest, FilingResult
 from daemon.journal.journal import Journal
 from daemon.journal.records import Filing, State
-from models.deciding.decision import Fate
+from models.deciding.rule import Fate
 
 _FAR = Path("/dev/shm")
 _DAC_OVERRIDE, _DAC_READ_SEARCH, _LINUX_CAPABILITY_VERSION_3 = 1, 2, 0x20080522
@@ -42,11 +42,11 @@ class Desk:
         path.write_bytes(content)
         return path
 
-    def decide(self, path: Path, folder: str = "cat", **more: Any) -> Decision:
-        """A decision about an image in the inbox."""
+    def decide(self, path: Path, folder: str = "cat", **more: Any) -> FilingRequest:
+        """A request to file an image of the inbox."""
         source = open_source(path, max_bytes=more.pop("max_bytes", 1 << 24))
         more.setdefault("fate", None if more.get("reason") else Fate.SURE)
-        return Decision(source=source, folder=folder, label=more.pop("label", folder), **more)
+        return FilingRequest(source=source, folder=folder, label=more.pop("label", folder), **more)
 
     def intent(self, path: Path, folder: str = "cat") -> Filing:
         """The row of a move that a crash interrupted before anything was done."""
@@ -62,7 +62,7 @@ class Desk:
     def journal(self) -> Journal:
         return Journal(self.journal_path, timeout=0.1)
 
-    def file(self, decisions: Sequence[Decision], *, action: Action = "move", **more: Any) -> list[FilingResult]:
+    def file(self, decisions: Sequence[FilingRequest], *, action: Action = "move", **more: Any) -> list[FilingResult]:
         """File a batch as a program does that starts for it and ends."""
         journal = self.journal()
         try:

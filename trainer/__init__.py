@@ -13,6 +13,8 @@ What the words mean here, and nothing else; those of checkpoints and models are 
 - group of images: copies and near duplicates of each other, or one image alone. Its images share a fold, and count as
   one image when a promise is made. Group of heads: the heads fitted without one fold, or on all images.
 - span: the directions in which the features of known images vary. An image far from it is unknown.
+- filed (of judged images): such as a daemon would put into the folder of a class, or of several. The trainer itself
+  moves nothing.
 - promise: with a threshold, the most of the filed images that are wrong, and how certain that is.
 - growth: what more images would bring, estimated from heads that were fitted on a quarter of them.
 - perceptual hash: marks by which an image is recognised when it was resized or encoded again.

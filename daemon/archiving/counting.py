@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from daemon.archiving.manifest import read_newest
-from daemon.archiving.rows import QUARANTINE, UNREAD, is_filed
-from models.deciding.decision import AT_CLASS, Rule, are_unknown
+from daemon.archiving.rows import QUARANTINE, UNREAD, is_of_class
+from models.deciding.rule import AT_CLASS, DecisionRule, are_unknown
 
 #: Thresholds that are compared.
 THRESHOLDS = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
@@ -57,7 +57,7 @@ def count(manifest: Path) -> Counts:
         for row in _groups(table, ["outcome", "label", "reason"]):
             number, outcome = row["count_all"], row["outcome"]
             counts.outcomes[outcome] += number
-            if is_filed(outcome):
+            if is_of_class(outcome):
                 counts.classes[row["label"]] += number
             elif row["reason"] is not None:
                 counts.reasons[row["reason"]] += number
@@ -84,5 +84,5 @@ def _count_thresholds(table: pa.Table, in_class: Counter[float]) -> None:
     confidence = classified["confidence"].to_numpy()
     unknown = are_unknown(classified["strangeness"].to_numpy())
     for value in THRESHOLDS:
-        places = Rule(value, refuses_unknown=value != 0).places(confidence, unknown)
+        places = DecisionRule(value, refuses_unknown=value != 0).places(confidence, unknown)
         in_class[value] += int(np.count_nonzero(places == AT_CLASS))

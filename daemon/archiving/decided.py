@@ -9,7 +9,7 @@ from typing import Any
 
 from daemon.archiving.manifest import read_newest
 from daemon.archiving.rows import QUARANTINE, UNREAD, prediction_of
-from models.deciding.decision import Fate, Rule
+from models.deciding.rule import DecisionRule, Fate
 from models.errors import UserError
 from models.text.language import tr
 
@@ -65,9 +65,9 @@ def _decided(row: dict[str, Any], folders: Folders, threshold: float | None) -> 
         fate = Fate(row["outcome"])
         if threshold is not None:
             levels = dict.fromkeys((group["depth"] for group in row["groups"] or ()), threshold)
-            rule = Rule(threshold, refuses_unknown=threshold != 0, levels=levels)
+            rule = DecisionRule(threshold, refuses_unknown=threshold != 0, levels=levels)
             fate, label, confidence = rule.decide(prediction_of(row))
-        folder = label if fate.is_filed else folders.others
+        folder = label if fate.is_of_class else folders.others
     return Decided(
         uri=row["uri"],
         size=row["size"],

@@ -15,7 +15,7 @@ from daemon.config import Settings
 from daemon.decoding.decoder import Decoded
 from daemon.files.roots import Roots
 from daemon.files.source import Identity
-from daemon.filing.filer import Decision, Filer, FilingResult
+from daemon.filing.filer import Filer, FilingRequest, FilingResult
 from daemon.filing.outcome import Outcome
 from daemon.filing.status import Status, describe
 from daemon.pipeline import ModelFailed, Pipeline, Policy
@@ -33,7 +33,7 @@ class _FilesNothing(Filer):
     def known_result(self, path: Path, identity: Identity) -> Status | None:  # noqa: ARG002
         return None
 
-    def file(self, decisions: Sequence[Decision]) -> list[FilingResult]:  # noqa: ARG002
+    def file(self, requests: Sequence[FilingRequest]) -> list[FilingResult]:  # noqa: ARG002
         return []
 
 

@@ -21,7 +21,7 @@ from daemon.files.locks import FolderBusy
 from daemon.files.output_mark import REMEMBERED, OutputMark
 from daemon.files.roots import Roots
 from daemon.files.source import Identity, Source
-from daemon.filing.filer import Action, Decision, Filer
+from daemon.filing.filer import Action, Filer, FilingRequest
 from daemon.filing.folder_layout import FolderLayout
 from daemon.filing.held import HeldImages
 from daemon.filing.status import Status, describe
@@ -94,14 +94,14 @@ class LocalFiling:
         """File images, some at a time, until ``stopping`` returns True."""
         coming = self._present(images)
         with copying.reporting_to(lambda: None, stopping):
-            while not stopping() and (decisions := list(islice(coming, _AT_ONCE))):
-                for result in self._filer.file(decisions):
-                    path, folder, status = result.decision.source.path, result.decision.folder, result.status
+            while not stopping() and (requests := list(islice(coming, _AT_ONCE))):
+                for result in self._filer.file(requests):
+                    path, folder, status = result.request.source.path, result.request.folder, result.status
                     if status is not Status.STOPPED:
                         self._applied.add(str(path), status, folder, describe(status), result.error)
 
-    def _present(self, images: Iterable[Decided]) -> Iterator[Decision]:
-        """Yield the decisions for the images that are still what the manifest says, and count the others."""
+    def _present(self, images: Iterable[Decided]) -> Iterator[FilingRequest]:
+        """Yield the requests for the images that are still what the manifest says, and count the others."""
         for image in images:
             path = local_path(image.uri)
             if path is None:
@@ -132,7 +132,7 @@ class LocalFiling:
                 why = tr("it changed since it was archived; archive it again")
                 self._applied.add(str(path), Status.CHANGED, image.folder, why)
                 continue
-            yield _decision(image, Source(path, identity, image.sha256))
+            yield _request(image, Source(path, identity, image.sha256))
 
     def _add_gone(self, image: Decided, path: Path) -> None:
         """Count an image that is gone: an earlier run may have moved it."""
@@ -153,9 +153,9 @@ class LocalFiling:
         return filing is not None and filing.sha256 == image.sha256
 
 
-def _decision(image: Decided, source: Source) -> Decision:
+def _request(image: Decided, source: Source) -> FilingRequest:
     assert image.folder is not None
-    return Decision(
+    return FilingRequest(
         source=source,
         folder=image.folder,
         fate=image.fate,

@@ -14,7 +14,7 @@ from daemon.reloading.checkpoint_source import CheckpointFile
 from daemon.reloading.loader import CheckpointOpener, CheckpointOptions
 from daemon.reloading.threshold import in_force
 from models.allowed import allow_plugins
-from models.deciding.decision import Rule
+from models.deciding.rule import DecisionRule
 from models.decoding.images import Transform
 from models.weights.store import WeightsStore
 
@@ -24,7 +24,7 @@ class Model:
     """A classifier, and the rule that decides by what it predicts."""
 
     classifier: RankingClassifier
-    rule: Rule
+    rule: DecisionRule
 
     @property
     def digest(self) -> str:

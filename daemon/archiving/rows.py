@@ -13,7 +13,7 @@ from daemon.archiving.ranking import RankedPrediction
 from daemon.decoding.decoder import Decoded
 from daemon.files.taken import file_time
 from models.classifier import Prediction
-from models.deciding.decision import Fate, GroupProbability, Rule
+from models.deciding.rule import DecisionRule, Fate, GroupProbability
 from models.errors import ImageError
 
 #: What an image that is no picture, or a damaged one, has as its outcome, and one that could not be read this time.
@@ -87,7 +87,7 @@ class Listed:
         return Row(uri=self.uri, uri_hash=self.uri_hash, outcome=outcome, model=model, **(values | more))
 
 
-def row_of(listed: Listed, decoded: Decoded, prediction: Prediction | None, rule: Rule, model: str) -> Row:
+def row_of(listed: Listed, decoded: Decoded, prediction: Prediction | None, rule: DecisionRule, model: str) -> Row:
     """Make the row of an image that was read, whether it is a picture (then with its prediction) or not."""
     assert decoded.source is not None
     more: dict[str, Any] = {"sha256": decoded.source.sha256}
@@ -124,6 +124,6 @@ def prediction_of(row: dict[str, Any]) -> Prediction:
     )
 
 
-def is_filed(outcome: str) -> bool:
+def is_of_class(outcome: str) -> bool:
     """Whether an image of this outcome goes to the folder of its label."""
     return outcome in (Fate.SURE.value, Fate.ROLLED_UP.value)

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from PIL import Image
 
 from daemon.archiving.manifest import read_newest
-from daemon.archiving.rows import is_filed
+from daemon.archiving.rows import is_of_class
 from daemon.archiving.stores import Store, StoreFailed, local_path
 from daemon.config import Settings
 from daemon.decoding.decoder import Task
@@ -44,7 +44,7 @@ def least_sure(manifest: Path, others: str) -> Mapping[str, Sequence[str]]:
         sorted_table = table.filter(pc.is_valid(table["confidence"])).sort_by("confidence")
         seen: dict[str, int] = {}
         for uri, label, outcome, confidence in zip(*(sorted_table[name].to_pylist() for name in _COLUMNS), strict=True):
-            folder = label if is_filed(outcome) else others
+            folder = label if is_of_class(outcome) else others
             seen[folder] = seen.get(folder, 0) + 1
             if seen[folder] <= MOST:
                 _keep(heaps.setdefault(folder, []), _Candidate(-confidence, uri))

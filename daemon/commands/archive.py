@@ -31,7 +31,7 @@ SHARED = (
 )
 
 OUTCOMES = {
-    "filed": mark("{count:9}  sure of their class"),
+    "sure": mark("{count:9}  sure of their class"),
     "rolled up": mark("{count:9}  sure of the folder above their class only"),
     "unsure": mark("{count:9}  unsure"),
     "unknown": mark("{count:9}  unknown: unlike anything the model was taught"),

@@ -46,7 +46,7 @@ def _desk(place: FiledOutput, params: Params, stopped: threading.Event, closing:
         settings=settings,
         journal=journal,
         roots=place.roots,
-        held=HeldImages(journal, settings.output, settings.watch, others=settings.outputs[1:]),
+        held=HeldImages(journal, settings.output, settings.watch, other_outputs=settings.outputs[1:]),
         keep_out=lambda inboxes: hold(place, inboxes, closing),
         is_to_stop=stopped.is_set,
     )

@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> int:
     ours = list(map(Path, folders))
     with closing(DataSetFolder(options.folder, others, ours, copy=options.copy)) as folder:
         classes = partial(learnt_classes, place.settings)
-        export = _Export(ClassPaths(ours[0], classes, others=place.settings.outputs[1:]), others, folder)
+        export = _Export(ClassPaths(ours[0], classes, other_outputs=place.settings.outputs[1:]), others, folder)
         for item in labels:
             export.add(item)
     if options.json:
@@ -75,7 +75,7 @@ class _Export:
         self._paths, self._others = paths, others
         self._folder = folder
         self._roots = Roots(paths.outputs)
-        self._corrections = Corrections(paths.outputs[0], others=paths.outputs[1:])
+        self._corrections = Corrections(paths.outputs[0], other_outputs=paths.outputs[1:])
         self.exported: Counter[Exported] = Counter()
         self.classes: Counter[str] = Counter()
         self.negatives = 0

@@ -13,7 +13,7 @@ from daemon.files.outputs import output_of
 from daemon.files.roots import OpenFolders, Roots
 from daemon.filing.class_paths import ClassPaths, is_inside
 from daemon.filing.corrections import Corrections
-from daemon.filing.filer import Decision, Filer, Status
+from daemon.filing.filer import Filer, FilingRequest, Status
 from daemon.filing.folder_layout import FolderLayout
 from daemon.filing.identity import image_key, is_as_filed, took_over_from
 from daemon.filing.outcome import Outcome
@@ -25,7 +25,7 @@ from daemon.pipeline import Pipeline, Policy
 from daemon.reloading.loader import check_names
 from models.allowed import allow_plugins
 from models.classifier import Prediction, open_classifier
-from models.deciding.decision import Fate, Ruling
+from models.deciding.rule import Fate, Ruling
 from models.inference.runtime import cores
 from models.text.language import mark
 from models.weights.store import WeightsStore
@@ -101,7 +101,7 @@ class ResortPlanner:
             device=settings.device,
         )
         check_names(checkpoint, self.classifier.classes, settings.other_folders)
-        self.paths = ClassPaths(settings.output, lambda: self.classifier.classes, others=settings.outputs[1:])
+        self.paths = ClassPaths(settings.output, lambda: self.classifier.classes, other_outputs=settings.outputs[1:])
         self._rules = settings.class_rules.moving()
         self._roots = roots
         self._labels = labels
@@ -160,13 +160,13 @@ class ResortPlanner:
         """Name the class of the folder that an image lies in, or of its tag; "" for no class."""
         return self._tags[path] if path in self._tags else self.paths.of_image(path) or ""
 
-    def _decide(self, decoded: Decoded, prediction: Prediction | None) -> Decision | None:
+    def _decide(self, decoded: Decoded, prediction: Prediction | None) -> FilingRequest | None:
         """Plan to move what the checkpoint is sure of elsewhere; what stays is counted."""
         ruling = None if prediction is None else self.threshold.decide(prediction)
         why = self._why_it_stays(decoded, prediction, ruling)
         if why is None and ruling is not None and decoded.source is not None:
             is_tagged = decoded.path in self._tags
-            return Decision(
+            return FilingRequest(
                 action="tag" if is_tagged else None,
                 again=is_tagged,
                 source=decoded.source,
@@ -190,9 +190,13 @@ class ResortPlanner:
         if lies_in in (prediction.label, ruling.label):
             # By a rule that was changed since, its class may have another output.
             output = output_of(decoded.path, self.paths.outputs)
-            if not ruling.fate.is_filed or lies_in != ruling.label or self._rules.rule_for(lies_in).output == output:
+            if (
+                not ruling.fate.is_of_class
+                or lies_in != ruling.label
+                or self._rules.handling_of(lies_in).output == output
+            ):
                 return AGREES
-        if not ruling.fate.is_filed or is_inside(lies_in, ruling.label):
+        if not ruling.fate.is_of_class or is_inside(lies_in, ruling.label):
             return ruling.fate.value
         if self._labels.get(decoded.source.sha256 or "", ruling.label) != ruling.label:
             return LABELLED
@@ -203,7 +207,7 @@ def _where_last_filed(
     filings: Iterator[Filing], only_in: Path | None, outputs: Sequence[Path], roots: Roots, stay: Counter[str]
 ) -> Iterator[Filing]:
     """Yield the filings of images that lie where they were filed last; count the others by why they stay."""
-    corrections = Corrections(outputs[0], others=outputs[1:])
+    corrections = Corrections(outputs[0], other_outputs=outputs[1:])
     images: set[tuple[object, ...]] = set()
     filed_on: dict[Path, list[Filing]] = {}  # by earlier runs of this command, and where from
     for filing in filings:

@@ -33,11 +33,11 @@ def output_findings(settings: Settings) -> Iterator[Finding]:
 
 def rule_findings(settings: Settings, unanswered: AbstractSet[Path]) -> Iterator[Finding]:
     """Check the outputs and layouts that rules of classes name."""
-    others = settings.outputs[1:]
-    yield from (silent("class", output) for output in others if output in unanswered)
-    if not unanswered.isdisjoint(others):
+    other_outputs = settings.outputs[1:]
+    yield from (silent("class", output) for output in other_outputs if output in unanswered)
+    if not unanswered.isdisjoint(other_outputs):
         return  # a look at the others might not come back either
-    for output, away in _marks(settings).others().items():
+    for output, away in _marks(settings).other_outputs().items():
         if away is None:
             yield from folder_findings("class", output)
         else:

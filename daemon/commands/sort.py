@@ -355,7 +355,7 @@ def _print_summary(
 
 
 def _tagged(filed: list[Outcome]) -> int:
-    return sum(outcome.fate is not None and outcome.fate.is_filed for outcome in filed)
+    return sum(outcome.fate is not None and outcome.fate.is_of_class for outcome in filed)
 
 
 def _row(outcome: Outcome) -> dict[str, object]:

@@ -20,7 +20,7 @@ from daemon.monitoring.audits import found
 from daemon.monitoring.health import Health, ThresholdHealth, counted, counted_labels
 from daemon.reloading.threshold import Threshold
 from daemon.state import STATUS_FILE, is_locked, state_folders, status_path
-from models.deciding.decision import Rule
+from models.deciding.rule import DecisionRule
 from models.errors import UserError
 from models.text.commandline import Parser, print_json
 from models.text.language import mark, tr, trn
@@ -288,7 +288,9 @@ def _alarms(health: Health, now: float) -> list[tuple[str, str]]:
 
 
 def _threshold(health: ThresholdHealth) -> Threshold:
-    return Threshold(Rule(health.value, refuses_unknown=health.unknown_too, levels=health.levels), retold(health.why))
+    return Threshold(
+        DecisionRule(health.value, refuses_unknown=health.unknown_too, levels=health.levels), retold(health.why)
+    )
 
 
 def _error(health: Health, now: float) -> str:

@@ -1,7 +1,7 @@
 """Rules by class: what ``[class."receipt"]`` in config.toml says of the images of a class, and what holds for each.
 
-Whatever is done differently for a class is asked for in one place, `ClassRules.rule_for`. A rule of ``animals`` holds
-for ``animals/dog``, too, in all that the rule of that class says nothing of.
+Whatever is done differently for a class is asked for in one place, `ClassRules.handling_of`. A rule of ``animals``
+holds for ``animals/dog``, too, in all that the rule of that class says nothing of.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class ClassRule(BaseModel):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FilingRule:
+class Handling:
     """What is done with an image: all that a rule of its class may say, and else what the settings say.
 
     ``threshold`` None: that of the checkpoint, as for other classes. ``output`` is the folder of the class folders.
@@ -76,7 +76,7 @@ class FilingRule:
     threshold: float | None = None
     on_filed: tuple[str, ...] = ()
 
-    def changed_by(self, rule: ClassRule) -> FilingRule:
+    def changed_by(self, rule: ClassRule) -> Handling:
         """Return this with what the rule of a class says."""
         said: dict[str, Any] = {
             key: value for key in ClassRule.model_fields if (value := getattr(rule, key)) is not None
@@ -96,12 +96,12 @@ class UnknownClass(NamedTuple):
 class ClassRules:
     """The rules of all classes. ``usual`` is that of classes without one, and of images that go to no class folder."""
 
-    def __init__(self, usual: FilingRule, rules: Mapping[str, ClassRule] | None = None) -> None:
+    def __init__(self, usual: Handling, rules: Mapping[str, ClassRule] | None = None) -> None:
         self.usual = usual
         self._rules = rules or {}
-        self._known: dict[str, FilingRule] = {}
+        self._known: dict[str, Handling] = {}
 
-    def rule_for(self, label: str) -> FilingRule:
+    def handling_of(self, label: str) -> Handling:
         """Return what is done with images of a class, or of those that are rolled up into an inner folder."""
         if not self._rules:
             return self.usual
@@ -149,7 +149,7 @@ class ClassRules:
 
     def thresholds(self, labels: Iterable[str]) -> dict[str, float]:
         """Map those of the classes and inner folders that have a threshold by a rule to it."""
-        found = {label: self.rule_for(label).threshold for label in labels} if self._rules else {}
+        found = {label: self.handling_of(label).threshold for label in labels} if self._rules else {}
         return {label: value for label, value in found.items() if value is not None}
 
     def moving(self) -> ClassRules:

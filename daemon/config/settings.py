@@ -16,7 +16,7 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from daemon.config.addresses import check_address
-from daemon.config.class_rules import ClassRule, ClassRules, FilingRule, by_class
+from daemon.config.class_rules import ClassRule, ClassRules, Handling, by_class
 from daemon.config.values import (
     EMPTY,
     EMPTY_ENTRY,
@@ -204,7 +204,7 @@ class Settings(BaseSettings):
     @property
     def class_rules(self) -> ClassRules:
         """Return what is done with the images of each class; who asks for many of them keeps it."""
-        usual = FilingRule(
+        usual = Handling(
             output=self.output,
             action=self.action,
             layout=self.layout,

@@ -34,7 +34,7 @@ class OutputMarks:
         self.main = outputs[0]
         self._main = OutputMark(self.main, memory)
         self._memories = {output: memory_of(output, outputs[0], memory) for output in outputs}
-        self._others = {output: OutputMark(output, self._memories[output]) for output in outputs[1:]}
+        self._other_outputs = {output: OutputMark(output, self._memories[output]) for output in outputs[1:]}
         self._refused: dict[Path, str] = {}  # those that another daemon files into, or that cannot be locked
 
     def why_away(self) -> str | None:
@@ -46,27 +46,27 @@ class OutputMarks:
         main = self._main.why_away()
         return self.away() if main is None else {self.main: main} | self.away()
 
-    def others(self) -> dict[Path, str | None]:
+    def other_outputs(self) -> dict[Path, str | None]:
         """Map the other outputs to why they cannot be filed into now; None: they can."""
-        return {output: self._why_not(output) for output in self._others}
+        return {output: self._why_not(output) for output in self._other_outputs}
 
     def away(self) -> dict[Path, str]:
         """Map the other outputs that cannot be filed into now to what to do about it."""
-        return {output: why for output, why in self.others().items() if why is not None}
+        return {output: why for output, why in self.other_outputs().items() if why is not None}
 
     def why_closed(self, path: str) -> str | None:
         """Say why nothing may be opened at a path now: it lies in another output, which is away. Else None."""
-        for output in self._others:
+        for output in self._other_outputs:
             if path.startswith(str(output)) and (path == str(output) or path.startswith(f"{output}/")):
                 return self._why_not(output)
         return None
 
     def _why_not(self, output: Path) -> str | None:
-        return self._refused.get(output) or self._others[output].why_away()
+        return self._refused.get(output) or self._other_outputs[output].why_away()
 
     def device_of(self, output: Path) -> int | None:
         """Return the file system that an output is on, inside `at_work`; None where it has no mark."""
-        mark = self._others.get(output, self._main)
+        mark = self._other_outputs.get(output, self._main)
         return mark.device_of(output)
 
     @contextmanager
@@ -74,13 +74,13 @@ class OutputMarks:
         """Do as `OutputMark.at_work` with all that are there; raises what that does for the main one."""
         with ExitStack() as held:
             held.enter_context(self._main.at_work(make=make))
-            for output in self._others:
+            for output in self._other_outputs:
                 self._take(output, held, make=make)
             yield
 
     def require_free(self) -> None:
         """Raise `FolderBusy` where another daemon files into one of the other outputs."""
-        for output, mark in self._others.items():
+        for output, mark in self._other_outputs.items():
             self._make_memory(output)
             with suppress(OutputAway, OSError), mark.at_work():
                 pass
@@ -90,7 +90,7 @@ class OutputMarks:
         if make:
             self._make_memory(output)
         try:
-            held.enter_context(self._others[output].at_work(make=make))
+            held.enter_context(self._other_outputs[output].at_work(make=make))
         except (OutputAway, FolderBusy) as error:
             self._refused[output] = str(error)
         except OSError as error:
@@ -102,5 +102,5 @@ class OutputMarks:
 
     def release(self) -> None:
         """Let other daemons file into the outputs."""
-        for mark in (self._main, *self._others.values()):
+        for mark in (self._main, *self._other_outputs.values()):
             mark.release()

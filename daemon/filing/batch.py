@@ -39,7 +39,7 @@ class Destination(NamedTuple):
 
 @dataclass(frozen=True)
 class FilingBatch:
-    """Open folders, names given out and files seen, which the decisions of one batch share.
+    """Open folders, names given out and files seen, which the requests of one batch share.
 
     ``taken`` is by the path of the folder. ``inside``: where in its class folder the layout has an image.
     ``elsewhere``: the output that an image goes to, where that is not the main one. ``originals``: those that images

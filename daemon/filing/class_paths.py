@@ -46,13 +46,13 @@ class ClassPaths:
     """Classes of a daemon's outputs by where images lie, for a model whose classes are asked for when needed."""
 
     def __init__(
-        self, output: Path, classes: Callable[[], Iterable[str]] = tuple, *, others: Sequence[Path] = ()
+        self, output: Path, classes: Callable[[], Iterable[str]] = tuple, *, other_outputs: Sequence[Path] = ()
     ) -> None:
         """``classes``: those of the model in use; none of them where no model is known.
 
-        ``others``: the outputs of classes that have their own.
+        ``other_outputs``: the outputs of classes that have their own.
         """
-        self.outputs = [output, *others]
+        self.outputs = [output, *other_outputs]
         self._classes = classes
 
     @cached_property

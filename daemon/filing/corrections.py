@@ -34,14 +34,14 @@ class Corrections:
         self,
         output: Path,
         *,
-        others: Sequence[Path] = (),
+        other_outputs: Sequence[Path] = (),
         most: int = _MOST_FILES,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``others``: the outputs of classes that have their own."""
+        """``other_outputs``: the outputs of classes that have their own."""
         self._most, self._clock = most, clock
-        self._outputs = [str(output), *map(str, others)]
-        self._roots = Roots([output, *others])
+        self._outputs = [str(output), *map(str, other_outputs)]
+        self._roots = Roots([output, *other_outputs])
         self._folders: list[str] = []
         self._inodes: np.ndarray | None = None  # sorted
         self._folder_numbers: np.ndarray | None = None  # in the same order

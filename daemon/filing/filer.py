@@ -1,4 +1,4 @@
-"""File images: choose the destination for each decision, and move, copy or link the image there."""
+"""File images: choose the destination for each request, and move, copy or link the image there."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Literal
 
 from loguru import logger
 
-from daemon.config.class_rules import ClassRules, FilingRule
+from daemon.config.class_rules import ClassRules, Handling
 from daemon.files.class_mounts import ClassMounts
 from daemon.files.copying import Stopping
 from daemon.files.locks import FolderBusy
@@ -23,7 +23,6 @@ from daemon.files.sidecar_names import follows, images_of
 from daemon.files.source import Identity, SourceChanged, SourceGone
 from daemon.filing import tagging, transfer
 from daemon.filing.batch import Destination, FilingBatch
-from daemon.filing.decisions import Decision, FilingResult, label_of
 from daemon.filing.duplicates import Duplicates
 from daemon.filing.equal_images import EqualImages
 from daemon.filing.folder_layout import FolderLayout
@@ -34,17 +33,18 @@ from daemon.filing.identity import is_one_folder
 from daemon.filing.quarantine_notes import write_reason
 from daemon.filing.recovery import recover
 from daemon.filing.renamed import name_of
+from daemon.filing.requests import FilingRequest, FilingResult, label_of
 from daemon.filing.sidecars import Sidecars
 from daemon.filing.status import STAYING, Status, sentence, status_of_staying
 from daemon.filing.transfer import Transfer
 from daemon.journal.journal import Journal, JournalBusy
 from daemon.journal.records import Filing, State
-from models.deciding.decision import Fate
+from models.deciding.rule import Fate
 from models.files.image_names import is_raw_name
 from models.text.language import tr
 from models.text.printable import shown
 
-__all__ = ["Action", "Decision", "Filer", "FilingResult", "Status"]
+__all__ = ["Action", "Filer", "FilingRequest", "FilingResult", "Status"]
 
 Action = Literal["move", "copy", "link", "tag"]
 
@@ -111,7 +111,7 @@ class Filer:
         self._tags_too = tags_too
         self._duplicates = duplicates or Duplicates()
         template = self._layout.layout.template
-        self.adopt(rules or ClassRules(FilingRule(output=self._output.path, action=action, layout=template)))
+        self.adopt(rules or ClassRules(Handling(output=self._output.path, action=action, layout=template)))
 
     def adopt(self, rules: ClassRules) -> None:
         """File by other rules of classes from now on."""
@@ -136,23 +136,23 @@ class Filer:
         pictures = [Path(name) for name in images_of(str(path))]
         return self._journal.last_filed_from(pictures, datetime.now(UTC) - _GROWTH_PERIOD) is not None
 
-    def file(self, decisions: Sequence[Decision]) -> list[FilingResult]:
-        """File a batch: one outcome per decision, in order. No image's error is raised: it is in its outcome."""
+    def file(self, requests: Sequence[FilingRequest]) -> list[FilingResult]:
+        """File a batch: one outcome per request, in order. No image's error is raised: it is in its outcome."""
         try:
             with self._at_work():
-                return self._file(decisions)
+                return self._file(requests)
         except (OutputAway, FolderBusy) as error:
-            rows = [self._row(decision, datetime.now(UTC)) for decision in decisions]
+            rows = [self._row(request, datetime.now(UTC)) for request in requests]
             return [
-                FilingResult(decision, Status.RETRY, row, sentence(row, error))
-                for decision, row in zip(decisions, rows, strict=True)
+                FilingResult(request, Status.RETRY, row, sentence(row, error))
+                for request, row in zip(requests, rows, strict=True)
             ]
 
     def _stay_on_its_device(self, output: Output) -> None:
         if self._mark is not None and (device := self._mark.device_of(output.path)) is not None:
             output.stay_on(device)
 
-    def _output_of(self, rule: FilingRule) -> Output:
+    def _output_of(self, rule: Handling) -> Output:
         if rule.output == self._rules.usual.output:
             return self._output
         if rule.output not in self._others:
@@ -162,26 +162,26 @@ class Filer:
             self._stay_on_its_device(output)
         return self._others[rule.output]
 
-    def _rule_of(self, decision: Decision) -> FilingRule:
-        if decision.kind != "class" or decision.label is None:
+    def _handling_of(self, request: FilingRequest) -> Handling:
+        if request.kind != "class" or request.label is None:
             return self._rules.usual
-        return self._rules.rule_for(decision.label)
+        return self._rules.handling_of(request.label)
 
     def _at_work(self) -> AbstractContextManager[None]:
         return nullcontext() if self._mark is None else self._mark.at_work()
 
-    def _file(self, decisions: Sequence[Decision]) -> list[FilingResult]:
+    def _file(self, requests: Sequence[FilingRequest]) -> list[FilingResult]:
         for output in (self._output, *self._others.values()):
             self._stay_on_its_device(output)
         self._recover_interrupted()
         now = datetime.now(UTC)
-        transfers = [Transfer(decision.source.path.name, self._row(decision, now)) for decision in decisions]
+        transfers = [Transfer(request.source.path.name, self._row(request, now)) for request in requests]
         with Folders(self._output, touches=self._skip_equal) as folders:
             batch = FilingBatch(folders, self._names_given_out(), make=not self._dry_run)
-            decision_of = dict(zip(transfers, decisions, strict=True))
+            request_of = dict(zip(transfers, requests, strict=True))
             for images in self._duplicates.rounds(transfers):
                 for image in images:
-                    self._plan(decision_of[image], image, batch)
+                    self._plan(request_of[image], image, batch)
                 tagged = [image for image in images if image.row.action == "tag" and image.row.reason is None]
                 transfer.run([image for image in images if image not in tagged], self._journal)
                 tagging.run(tagged, self._journal)
@@ -197,7 +197,7 @@ class Filer:
                 self._equals.own.update(image.row.destination for image in filed)
             self._sidecars.follow(filed, self._journal)
             tagging.follow(filed, self._journal)
-        return [_filed(decision, image, batch) for decision, image in zip(decisions, transfers, strict=True)]
+        return [_filed(request, image, batch) for request, image in zip(requests, transfers, strict=True)]
 
     def recover(self) -> Counter[State]:
         """Recover the filings that a crash interrupted; count the states that they end in.
@@ -230,27 +230,27 @@ class Filer:
             self._planned.clear()
         return self._planned
 
-    def _row(self, decision: Decision, now: datetime) -> Filing:
-        source = decision.source
+    def _row(self, request: FilingRequest, now: datetime) -> Filing:
+        source = request.source
         return Filing(
             state=State.INTENT,
-            action=decision.action or self._rule_of(decision).action,
+            action=request.action or self._handling_of(request).action,
             source=source.path,
             identity=source.identity,
             sha256=source.sha256,
-            label=decision.label,
-            confidence=decision.confidence,
-            model_digest=decision.model_digest,
-            reason=decision.reason,
-            detail=decision.detail,
+            label=request.label,
+            confidence=request.confidence,
+            model_digest=request.model_digest,
+            reason=request.reason,
+            detail=request.detail,
             run=self.run,
             time=now,
         )
 
-    def _plan(self, decision: Decision, image: Transfer, batch: FilingBatch) -> None:
+    def _plan(self, request: FilingRequest, image: Transfer, batch: FilingBatch) -> None:
         """Choose the destination, or settle the transfer before it begins."""
         try:
-            self._choose(decision, image, batch)
+            self._choose(request, image, batch)
         except SourceGone:
             image.settle(Status.GONE)
         except SourceChanged:
@@ -260,7 +260,7 @@ class Filer:
         except (OSError, JournalBusy) as error:
             image.settle(Status.RETRY, sentence(image.row, error))
 
-    def _choose(self, decision: Decision, image: Transfer, batch: FilingBatch) -> None:
+    def _choose(self, request: FilingRequest, image: Transfer, batch: FilingBatch) -> None:
         row = image.row
         if self._held is not None and self._held.holds(row.source, row.identity):
             return image.settle(Status.HELD)
@@ -274,7 +274,7 @@ class Filer:
             stuck = tr("A copy of '{source}' can neither be finished nor taken back.", source=row.source)
             return image.settle(Status.RETRY, stuck)
         if row.action != "move":
-            if not decision.again and (row.identity in batch.identities or self._was_filed(row)):
+            if not request.again and (row.identity in batch.identities or self._was_filed(row)):
                 return image.settle(Status.ALREADY)
             batch.identities.add(row.identity)
             if not self._dry_run and row.reason is None and row.action != "tag":
@@ -283,39 +283,39 @@ class Filer:
                 row.state = State.LEFT if row.reason is None else State.REFUSED
                 return image.settle(status_of_staying(row)) if self._dry_run else None
         if row.action == "tag":
-            return self._choose_tag(decision, image)
+            return self._choose_tag(request, image)
         if self._duplicates.are_left and self._journal.left_before(row.identity, row.source, row.sha256):
             return image.settle(Status.ALREADY)
         is_duplicate = self._is_duplicate(image, batch)
         if is_duplicate and self._duplicates.are_left:
             return self._leave(image)
-        folder = self._folder_of_duplicates(row, batch) if is_duplicate else self._folder_of(decision, image, batch)
-        if self._skip_equal and (equal := self._equal_image(row, folder, decision)) is not None:
+        folder = self._folder_of_duplicates(row, batch) if is_duplicate else self._folder_of(request, image, batch)
+        if self._skip_equal and (equal := self._equal_image(row, folder, request)) is not None:
             row.folder, row.filed_name = equal.parent, equal.name
             self._duplicates.remember(row)
             return image.settle(Status.ALREADY)
         name = folder.free_name(image.wanted) if self._dry_run else folder.name(image.wanted)
         image.target = FileAt(-1 if folder.descriptor is None else folder.descriptor, name)
         row.filed_name = name
-        if decision.how is not None:
-            image.label = label_of(decision.how, row)
-        if self._tags_too and decision.kind == "class" and not is_duplicate:
+        if request.how is not None:
+            image.label = label_of(request.how, row)
+        if self._tags_too and request.kind == "class" and not is_duplicate:
             image.then = tagging.follow_up
         if self._dry_run:
             self._duplicates.remember(row)
             image.settle(Status.PLANNED)
         return None
 
-    def _folder_of(self, decision: Decision, image: Transfer, batch: FilingBatch) -> Destination:
+    def _folder_of(self, request: FilingRequest, image: Transfer, batch: FilingBatch) -> Destination:
         """Open the folder that an image goes to; its row has it, too, for the error sentence if it cannot be opened."""
-        row, rule = image.row, self._rule_of(decision)
-        if decision.fate is Fate.SURE:  # a folder in an inner one would be a class
-            batch.inside[image] = self._layout.by(rule.layout).place(row, image.source, decision.origin)
+        row, rule = image.row, self._handling_of(request)
+        if request.fate is Fate.SURE:  # a folder in an inner one would be a class
+            batch.inside[image] = self._layout.by(rule.layout).place(row, image.source, request.origin)
         inside, output = batch.inside.get(image, ""), self._output_of(rule)
         if output is not self._output:
             batch.elsewhere[image] = output.path
-        row.folder = output.path / (f"{decision.folder}/{inside}" if inside else decision.folder)
-        return batch.destination_folder(output, decision.folder, decision.kind, inside)
+        row.folder = output.path / (f"{request.folder}/{inside}" if inside else request.folder)
+        return batch.destination_folder(output, request.folder, request.kind, inside)
 
     def _folder_of_duplicates(self, row: Filing, batch: FilingBatch) -> Destination:
         row.folder = self._output.path / self._duplicates.folder
@@ -337,13 +337,13 @@ class Filer:
             return image.settle(Status.LEFT)
         return transfer.check_source(image.source, image.row)  # the row would be of another file
 
-    def _choose_tag(self, decision: Decision, image: Transfer) -> None:
+    def _choose_tag(self, request: FilingRequest, image: Transfer) -> None:
         """Let an image be tagged where it lies, or lose a tag of ours where it is sure to be of no class."""
         row = image.row
-        row.folder = row.source.parent if decision.kind == "class" else self._output.path / decision.folder
-        row.filed_name = row.source.name if decision.kind == "class" else None
-        if decision.how is not None:
-            image.label = label_of(decision.how, row)
+        row.folder = row.source.parent if request.kind == "class" else self._output.path / request.folder
+        row.filed_name = row.source.name if request.kind == "class" else None
+        if request.how is not None:
+            image.label = label_of(request.how, row)
         if self._dry_run:
             image.settle(Status.PLANNED)
 
@@ -374,22 +374,22 @@ class Filer:
         except (OSError, SourceGone, SourceChanged) as error:
             logger.debug("{} stays: {}", shown(str(old.destination)), error)
 
-    def _equal_image(self, row: Filing, folder: Destination, decision: Decision) -> Path | None:
+    def _equal_image(self, row: Filing, folder: Destination, request: FilingRequest) -> Path | None:
         """Find an equal image that was in a class folder before this object filed any. Raises OSError.
 
         Where the layout goes by the time of filing, it may lie in another folder of its class.
         """
         found = self._equals.find_in(folder, row)
-        rule = self._rule_of(decision)
-        if found is None and decision.fate is Fate.SURE and self._layout.by(rule.layout).layout.uses_filed:
-            return self._equals.find_inside(rule.output / decision.folder, row, folder.longest_name)
+        rule = self._handling_of(request)
+        if found is None and request.fate is Fate.SURE and self._layout.by(rule.layout).layout.uses_filed:
+            return self._equals.find_inside(rule.output / request.folder, row, folder.longest_name)
         return found
 
 
-def _filed(decision: Decision, image: Transfer, batch: FilingBatch) -> FilingResult:
+def _filed(request: FilingRequest, image: Transfer, batch: FilingBatch) -> FilingResult:
     assert image.status is not None
     return FilingResult(
-        decision,
+        request,
         image.status,
         image.row,
         image.error,

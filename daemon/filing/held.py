@@ -45,18 +45,18 @@ class HeldImages:
         output: Path | None = None,
         inboxes: Sequence[Path] = (),
         *,
-        others: Sequence[Path] = (),
+        other_outputs: Sequence[Path] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``output``, ``others`` and ``inboxes`` say which folders are class folders, where nothing is held.
+        """``output``, ``other_outputs`` and ``inboxes`` say which folders are class folders, where nothing is held.
 
-        ``others`` are the outputs of classes that have their own.
+        ``other_outputs`` are the outputs of classes that have their own.
         """
         self._journal = journal
         self._output = output
-        self._others = others
+        self._other_outputs = other_outputs
         self._inboxes = inboxes
-        self._roots = Roots([*inboxes, *([] if output is None else [output]), *others])
+        self._roots = Roots([*inboxes, *([] if output is None else [output]), *other_outputs])
         self._held: dict[str, Held] | None = None
         self._by_beginning: dict[tuple[str, str], list[str]] | None = None
         self._rounds = Rounds(self._look, pause=PAUSE, times=TIMES, clock=clock)
@@ -82,7 +82,7 @@ class HeldImages:
 
     def applies_to(self, path: Path) -> bool:
         """Whether an image that goes back to this path is held there: it is in an inbox, not in a class folder."""
-        if any(other in path.parents for other in self._others):
+        if any(other in path.parents for other in self._other_outputs):
             return False
         output = self._output
         if output is None or output not in path.parent.parents:

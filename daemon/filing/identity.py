@@ -32,7 +32,7 @@ from daemon.files.renaming import FileAt
 from daemon.files.source import Identity
 from daemon.journal.records import Filing
 
-#: Longest time from a decision to the birth of its copy; a copy that took longer is not recognised once it is edited.
+#: Longest time from a request to the birth of its copy; a copy that took longer is not recognised once it is edited.
 _COPYING = timedelta(seconds=60)
 #: In place of an open folder: the name is a path as a whole (``AT_FDCWD``).
 _NO_FOLDER = -100

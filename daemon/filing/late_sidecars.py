@@ -55,12 +55,12 @@ class LateSidecars:
         *,
         recursive: bool,
         held: HeldImages | None = None,
-        others: Sequence[Path] = (),
+        other_outputs: Sequence[Path] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``others``: the outputs of classes that have their own."""
+        """``other_outputs``: the outputs of classes that have their own."""
         self._inboxes = inboxes
-        self._output, self._others = output, others
+        self._output, self._other_outputs = output, other_outputs
         self._journal = journal
         self._recursive = recursive
         self._held = held
@@ -103,7 +103,7 @@ class LateSidecars:
         missing = {path: filings for path, filings in self._missing.items() if path not in self._searched}
         if not missing:
             return
-        corrections = Corrections(self._output, others=self._others)
+        corrections = Corrections(self._output, other_outputs=self._other_outputs)
         yield from corrections.read()
         for sidecar, filings in missing.items():
             self._searched[sidecar] = now
@@ -113,7 +113,7 @@ class LateSidecars:
             yield
 
     def _is_filed_into(self, folder: str) -> bool:
-        return folder in map(str, (self._output, *self._others)) or is_marked(folder)
+        return folder in map(str, (self._output, *self._other_outputs)) or is_marked(folder)
 
     def _join(self, sidecar: Path) -> None:
         with _trying(sidecar):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from daemon.filing.status import Status
-from models.deciding.decision import Fate
+from models.deciding.rule import Fate
 
 
 @dataclass(frozen=True, kw_only=True)

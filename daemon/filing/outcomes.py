@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from daemon.files.source import NotAFile, SourceChanged, SourceError, SourceGone, SourceUnreadable
-from daemon.filing.decisions import FilingResult
 from daemon.filing.outcome import Outcome
+from daemon.filing.requests import FilingResult
 from daemon.filing.status import Status
 from models.errors import ImageError
 from models.text.language import tr
@@ -14,10 +14,10 @@ from models.text.language import tr
 
 def outcome_of(result: FilingResult, error: ImageError | None) -> Outcome:
     """Make the outcome of an image that was to be filed; ``error``: why it could not be decoded."""
-    decision = result.decision
+    request = result.request
     if result.original is not None:
         return Outcome(
-            path=decision.source.path,
+            path=request.source.path,
             status=result.status,
             action=result.row.action,
             folder=result.row.folder.name if result.row.folder is not None else None,
@@ -26,18 +26,18 @@ def outcome_of(result: FilingResult, error: ImageError | None) -> Outcome:
             duplicate_of=result.original,
         )
     return Outcome(
-        path=decision.source.path,
+        path=request.source.path,
         status=result.status,
         action=result.row.action,
-        label=decision.label,
-        confidence=decision.confidence,
-        fate=decision.fate,
-        folder=decision.folder,
+        label=request.label,
+        confidence=request.confidence,
+        fate=request.fate,
+        folder=request.folder,
         inside=result.inside,
         elsewhere=result.elsewhere,
         destination=result.destination,
         reason=None if error is None else error.reason,
-        detail=result.error or decision.detail,
+        detail=result.error or request.detail,
     )
 
 

@@ -38,8 +38,8 @@ _ALL = COPIES | {"drop", "claim"}
 class StrayNames:
     """Searches the folders once in the life of a journal: what happens later, the journal explains.
 
-    ``purposes``: only private names of these kinds. ``is_away``: whether an output is not there now. ``others``: the
-    outputs of classes that have their own.
+    ``purposes``: only private names of these kinds. ``is_away``: whether an output is not there now. ``other_outputs``:
+    those of classes that have their own.
     """
 
     def __init__(
@@ -51,11 +51,11 @@ class StrayNames:
         recursive: bool = True,
         purposes: Collection[str] = _ALL,
         is_away: Callable[[], bool] = lambda: False,
-        others: Sequence[Path] = (),
+        other_outputs: Sequence[Path] = (),
     ) -> None:
         self._inboxes = [*map(str, inboxes)]
-        self._outputs = [str(output), *map(str, others)]
-        self._roots = Roots([*inboxes, output, *others])
+        self._outputs = [str(output), *map(str, other_outputs)]
+        self._roots = Roots([*inboxes, output, *other_outputs])
         self._journal = journal
         self._recursive = recursive
         self._purposes = purposes

@@ -35,8 +35,8 @@ class Whereabouts:
 
     def __init__(self, class_paths: ClassPaths, journal: Path) -> None:
         self._class_paths, self._journal = class_paths, journal
-        main, *others = class_paths.outputs
-        self._corrections = Corrections(main, others=others)
+        main, *other_outputs = class_paths.outputs
+        self._corrections = Corrections(main, other_outputs=other_outputs)
 
     def locate(self, filing: Filing) -> Location:
         """Find where an image lies now, in whatever state its filing is."""

@@ -23,7 +23,7 @@ from daemon.learning.status import LearningHealth
 from daemon.monitoring.audits import AuditHealth
 from daemon.monitoring.messages import shown
 from daemon.reloading.threshold import Threshold
-from models.deciding.decision import Fate
+from models.deciding.rule import Fate
 from models.text.language import mark, tr
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ _WINDOW = 60.0
 _JITTER = 2.0
 _LONGEST_ERROR = 1_000
 #: What became of images that went into class folders.
-_INTO_CLASSES = frozenset(fate.value for fate in Fate if fate.is_filed)
+_INTO_CLASSES = frozenset(fate.value for fate in Fate if fate.is_of_class)
 #: Classes that are counted one by one: each is a time series for as long as the daemon runs, whatever models come.
 _MOST_CLASSES = 500
 
@@ -320,9 +320,9 @@ class Tally:
 
 #: How many images had an outcome, by its name in the status file.
 _OUTCOMES = {
-    "filed": mark("{count} filed"),
+    "sure": mark("{count} sure of their class"),
     "planned": mark("{count} planned"),
-    "rolled up": mark("{count} filed above their class"),
+    "rolled up": mark("{count} sure of the folder above their class only"),
     "unsure": mark("{count} unsure"),
     "unknown": mark("{count} unknown"),
     "duplicate": mark("{count} duplicates"),

@@ -38,8 +38,8 @@ class Hooks:
 
     def outcome(self, outcome: Outcome) -> None:
         """Note a filed image for the next run of its command, if it has one."""
-        is_of_class = outcome.label is not None and outcome.fate is not None and outcome.fate.is_filed
-        rule = self._rules.rule_for(outcome.label) if is_of_class and outcome.label else self._rules.usual
+        is_of_class = outcome.label is not None and outcome.fate is not None and outcome.fate.is_of_class
+        rule = self._rules.handling_of(outcome.label) if is_of_class and outcome.label else self._rules.usual
         if (hook := self._hooks.get(rule.on_filed)) is not None:
             hook.outcome(outcome)
 

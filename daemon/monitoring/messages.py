@@ -20,7 +20,7 @@ def line(outcome: Outcome) -> str:
     """Word the outcome of a filed image: ``cat.jpg -> cat/cat.jpg (0.93)``."""
     if outcome.reason is not None or outcome.confidence is None:
         why = outcome.detail or outcome.reason
-    elif outcome.fate is not None and outcome.fate.is_filed:
+    elif outcome.fate is not None and outcome.fate.is_of_class:
         why = f"{outcome.confidence:.2f}{f', {outcome.detail}' if outcome.detail else ''}"
     else:
         why = f"{outcome.label}? {outcome.confidence:.2f}{f', {outcome.detail}' if outcome.detail else ''}"
@@ -46,7 +46,7 @@ def left(outcome: Outcome) -> str:
 
 
 def _tagging(outcome: Outcome, name: str, why: str | None) -> str:
-    if outcome.fate is None or not outcome.fate.is_filed:
+    if outcome.fate is None or not outcome.fate.is_of_class:
         says = mark("{name} would get no tag ({why})"), mark("{name} gets no tag ({why})")
     else:
         says = mark("{name} would be tagged {label} ({why})"), mark("{name} is tagged {label} ({why})")

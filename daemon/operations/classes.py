@@ -27,7 +27,7 @@ class ClassFolder(NamedTuple):
 
 def class_paths(settings: Settings) -> ClassPaths:
     """Tell the classes of an output apart by where images lie, for the published checkpoint."""
-    return ClassPaths(settings.output, partial(learnt_classes, settings), others=settings.outputs[1:])
+    return ClassPaths(settings.output, partial(learnt_classes, settings), other_outputs=settings.outputs[1:])
 
 
 class CurrentClassPaths:

@@ -15,7 +15,7 @@ from daemon.files.outputs import output_of
 from daemon.files.roots import OpenFolders
 from daemon.files.source import Source
 from daemon.filing.class_paths import ClassPaths
-from daemon.filing.filer import Decision, FilingResult
+from daemon.filing.filer import FilingRequest, FilingResult
 from daemon.filing.late_sidecars import LATEST
 from daemon.filing.status import Status, describe
 from daemon.filing.transfer import Transfer
@@ -27,7 +27,7 @@ from daemon.operations.desk import Desk, Item, Operation, Params, explaining_a_b
 from daemon.operations.moving import RUN_PATTERN, log_move, make_filer, settled_sidecars
 from daemon.operations.named_images import FiledImage, NamedImage, NoImage, find_filed, find_image, spelling
 from daemon.operations.selection import GivenName
-from models.deciding.decision import Fate
+from models.deciding.rule import Fate
 from models.text.language import mark, tr
 from models.text.printable import shown
 
@@ -105,7 +105,7 @@ class _Relabelling:
         self._filer = make_filer(self.desk, dry_run=self.params.dry_run, run=self.params.run)
         self._name = spelling(self.desk, as_json=self.params.as_json)
         label, settings = self.target.label, self.desk.settings
-        self._output = settings.output if label is None else settings.class_rules.rule_for(label).output
+        self._output = settings.output if label is None else settings.class_rules.handling_of(label).output
 
     def result(self) -> dict[str, object]:
         """Return the counts, and the run by which all that moved can be undone."""
@@ -184,8 +184,8 @@ class _Relabelling:
         results = self._filer.file([self._decide(image) for image in images.values()])
         return {name: self._moved(result) for name, result in zip(images, results, strict=True)}
 
-    def _decide(self, image: NamedImage) -> Decision:
-        return Decision(
+    def _decide(self, image: NamedImage) -> FilingRequest:
+        return FilingRequest(
             source=Source(image.path, image.identity, image.sha256),
             folder=self.target.folder,
             fate=self._fate,
@@ -205,7 +205,7 @@ class _Relabelling:
         return Fate.ROLLED_UP if self.target.label in self.paths.inner else Fate.SURE
 
     def _moved(self, result: FilingResult) -> Item:
-        path, destination = result.decision.source.path, result.destination
+        path, destination = result.request.source.path, result.destination
         if destination is None:
             why = tr("{name} stays: {why}", name=self._name(path), why=describe(result.status))
             return self._left(path, result.status.value, result.error or why)

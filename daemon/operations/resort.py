@@ -13,7 +13,7 @@ from pydantic import Field
 from daemon.config import Settings
 from daemon.files.roots import OpenFolders
 from daemon.files.source import Identity, Source
-from daemon.filing.filer import Decision, Filer, FilingResult
+from daemon.filing.filer import Filer, FilingRequest, FilingResult
 from daemon.filing.identity import is_as_filed
 from daemon.filing.status import Status, describe
 from daemon.filing.whereabouts import origin_of
@@ -23,7 +23,7 @@ from daemon.journal.records import Filing, State
 from daemon.operations.desk import Desk, Item, Operation, Params, explaining_a_busy_journal
 from daemon.operations.moving import RUN_PATTERN, log_move, make_filer
 from models.deciding.class_names import check_class_path
-from models.deciding.decision import Fate
+from models.deciding.rule import Fate
 from models.errors import UserError
 from models.text.language import tr
 
@@ -80,7 +80,7 @@ def _move(desk: Desk, filer: Filer, moves: Sequence[ResortMove], digest: str) ->
     filings = {filing.id: filing for filing in desk.journal.history(Wanted(ids=ids, states=[State.DONE]))}
     hashes = [filing.sha256 for filing in filings.values() if filing.sha256 is not None]
     labels = {label.sha256: label.label for label in desk.journal.labels(WantedLabels(sha256=hashes))}
-    decisions: dict[int, Decision] = {}
+    requests: dict[int, FilingRequest] = {}
     for move in moves:
         filing = filings.get(move.filing)
         source = None if filing is None else _source(desk, filing)
@@ -89,7 +89,7 @@ def _move(desk: Desk, filer: Filer, moves: Sequence[ResortMove], digest: str) ->
         elif labels.get(source.sha256 or "", move.label) != move.label:
             yield _item(move, LABELLED)
         else:
-            decisions[move.filing] = Decision(
+            requests[move.filing] = FilingRequest(
                 source=source,
                 folder=move.label,
                 fate=Fate.ROLLED_UP if move.is_rolled_up else Fate.SURE,
@@ -100,11 +100,11 @@ def _move(desk: Desk, filer: Filer, moves: Sequence[ResortMove], digest: str) ->
                 action="tag" if filing.action == "tag" else None,
                 again=filing.action == "tag",
             )
-    results = dict(zip(decisions, filer.file(list(decisions.values())), strict=True))
+    results = dict(zip(requests, filer.file(list(requests.values())), strict=True))
     for move in moves:
         if (result := results.get(move.filing)) is not None:
             if result.destination is not None and result.row.action != "tag":
-                log_move(desk, result.decision.source.path, result.destination)
+                log_move(desk, result.request.source.path, result.destination)
             yield _item(move, result.status, result)
 
 

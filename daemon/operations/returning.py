@@ -36,7 +36,7 @@ class Returning:
     _kept_out: set[Path] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self._corrections = Corrections(self.desk.output, others=self.desk.outputs[1:])
+        self._corrections = Corrections(self.desk.output, other_outputs=self.desk.outputs[1:])
         self._taken: set[Path] = set()
         self._name: Callable[[Path], str] = str if self.as_json else _quoted
 

@@ -103,7 +103,7 @@ class Serving:
         label, confidence = outcome.label, outcome.confidence
         if label is None or confidence is None or outcome.destination is None or self._model_to_restore is not None:
             return
-        seen = Observation(label, outcome.fate is None or not outcome.fate.is_filed)
+        seen = Observation(label, outcome.fate is None or not outcome.fate.is_of_class)
         if self._trial is None:
             self._recent.append(seen)
             return

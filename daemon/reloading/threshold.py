@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from models.checkpoints.promises import CERTAINTY, is_as_requested, percent, what_holds, why_lapsed
-from models.deciding.decision import Limit, Rule, Ruling
+from models.deciding.rule import DecisionRule, Limit, Ruling
 from models.text.language import mark, tr
 from models.text.printable import shown
 
@@ -33,7 +33,7 @@ class Threshold:
     A reason without figures is translated where it is shown: `status` may speak another language than the daemon.
     """
 
-    rule: Rule
+    rule: DecisionRule
     why: str
 
     @property
@@ -100,7 +100,7 @@ def in_force(chosen: float | None, metadata: Metadata, rules: ClassRules | None 
     measures = metadata.unknown is not None
     own = {} if rules is None else rules.thresholds([*metadata.classes, *metadata.tree.inner_folders])
     limits = {label: Limit(own_value, measures and own_value != 0) for label, own_value in own.items()}
-    return Threshold(Rule(value, refuses_unknown=measures and chosen != 0, levels=levels, own=limits), why)
+    return Threshold(DecisionRule(value, refuses_unknown=measures and chosen != 0, levels=levels, own=limits), why)
 
 
 def inner_folder_rules(chosen: float | None, metadata: Metadata) -> list[str]:

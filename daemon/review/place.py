@@ -45,7 +45,7 @@ class ReviewedOutput:
         """Return the folder of a class in the output that the rule of the class says."""
         if folder.label is None:
             return self.output / folder.folder
-        return self.settings.class_rules.rule_for(folder.label).output / folder.folder
+        return self.settings.class_rules.handling_of(folder.label).output / folder.folder
 
     @property
     def others(self) -> Path:

@@ -1,7 +1,7 @@
 """Decide which candidates are stable. The time and the result of ``lstat`` are passed in: nothing here does I/O.
 
 A *candidate* is a path that may become an image to file. It is *waiting* until it is handed out, for which it
-must be *stable* and not held back; then it is *in flight* until the caller answers with :meth:`Settler.done`,
+must be *stable* and not postponed; then it is *in flight* until the caller answers with :meth:`Settler.done`,
 :meth:`Settler.again` or :meth:`Settler.ends_early`.
 Times are seconds of one monotonic clock. A file's own time stamps are only compared for equality, so a clock that
 jumps, or a camera set to 1980, makes no difference.
@@ -32,7 +32,7 @@ class Candidate:
     due: float  # when to examine it
     signature: Signature | None = None
     since: float = 0.0  # the signature has not changed since
-    not_before: float = 0.0  # held back until then, unless it changes
+    not_before: float = 0.0  # postponed until then, unless it changes
     close_seen: bool = False  # an event named its close or its rename into place, and it was not examined since
     tries: int = 0  # times that it was found to end too early without a change between
     unfinished: bool = False  # stable, but its writer has it open, or may have
@@ -45,7 +45,7 @@ class Candidate:
 class Settler:
     """Candidates of the inboxes, waiting or in flight.
 
-    At most ``limit`` are active (waiting and not held back), and as many are held back, so that files that fail again
+    At most ``limit`` are active (waiting and not postponed), and as many are postponed, so that files that fail again
     and again do not keep out others.
     """
 
@@ -56,7 +56,7 @@ class Settler:
         self._patience = patience_seconds
         self._limit = limit
         self._waiting: dict[str, Candidate] = {}
-        self._held_back: set[str] = set()  # waiting, put back by the caller, and unchanged since
+        self._postponed: set[str] = set()  # waiting, put back by the caller, and unchanged since
         self._in_flight: dict[str, Candidate] = {}
         self._queue: list[tuple[float, str]] = []  # (due, path); outdated entries are skipped
 
@@ -67,8 +67,8 @@ class Settler:
 
     @property
     def active(self) -> int:
-        """Number of waiting candidates that are not held back."""
-        return len(self._waiting) - len(self._held_back)
+        """Number of waiting candidates that are not postponed."""
+        return len(self._waiting) - len(self._postponed)
 
     def knows(self, path: str) -> bool:
         """Whether this file is waiting or in flight."""
@@ -133,7 +133,7 @@ class Settler:
         candidate = self._waiting[path]
         if signature is None:
             del self._waiting[path]
-            self._held_back.discard(path)
+            self._postponed.discard(path)
             return False
         if signature != candidate.signature:
             self._note_change(path, candidate, signature, now)
@@ -150,12 +150,12 @@ class Settler:
         settled = now if is_closed and not quiet else candidate.since + pause
         if now >= max(candidate.not_before, settled):
             self._in_flight[path] = self._waiting.pop(path)
-            self._held_back.discard(path)
+            self._postponed.discard(path)
             return True
         candidate.due = max(candidate.not_before, candidate.since + pause)
         self._push(path, candidate)
-        if quiet > self._settle and len(self._held_back) < self._limit:
-            self._held_back.add(path)  # so that it does not keep others out
+        if quiet > self._settle and len(self._postponed) < self._limit:
+            self._postponed.add(path)  # so that it does not keep others out
         return False
 
     def in_flight_candidate(self, path: str) -> Candidate | None:
@@ -184,10 +184,10 @@ class Settler:
     def again(self, path: str, delay: float, now: float) -> None:
         """Hold back a candidate in flight for ``delay`` seconds, or until it has changed and settled.
 
-        When too many are held back already it is forgotten instead; the next walk finds it again.
+        When too many are postponed already it is forgotten instead; the next walk finds it again.
         """
         candidate = self._in_flight.pop(path, None)
-        if candidate is not None and len(self._held_back) < self._limit:
+        if candidate is not None and len(self._postponed) < self._limit:
             self._put_back(path, candidate, now + delay)
 
     def ends_early(self, path: str, signature: Signature | None, now: float) -> bool:
@@ -224,7 +224,7 @@ class Settler:
         return candidate
 
     def _note_change(self, path: str, candidate: Candidate, signature: Signature, now: float) -> None:
-        self._held_back.discard(path)
+        self._postponed.discard(path)
         candidate.grew = candidate.grew or candidate.signature is not None
         candidate.closed = candidate.ends_early = False
         candidate.signature, candidate.since, candidate.not_before, candidate.tries = signature, now, 0.0, 0
@@ -232,7 +232,7 @@ class Settler:
     def _put_back(self, path: str, candidate: Candidate, not_before: float) -> None:
         candidate.not_before = candidate.due = not_before
         self._waiting[path] = candidate
-        self._held_back.add(path)
+        self._postponed.add(path)
         self._push(path, candidate)
 
     def _push(self, path: str, candidate: Candidate) -> None:

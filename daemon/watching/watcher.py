@@ -354,7 +354,7 @@ class InboxWatcher:
         return is_stable and signature is not None and not self._is_unfinished(path, signature)
 
     def _is_unfinished(self, path: str, signature: Signature) -> bool:
-        """Whether a stable file is unfinished; then it is held back."""
+        """Whether a stable file is unfinished; then it is postponed."""
         candidate = self._settler.in_flight_candidate(path)
         assert candidate is not None
         pause = self._unfinished.pause(path, signature, candidate)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from models.deciding.class_names import MOST_DEPTH, check_class_path, check_distinct
 from models.deciding.class_tree import ClassTree
-from models.deciding.decision import Rule
+from models.deciding.rule import DecisionRule
 from models.decoding.images import Transform
 from models.registry import Backbone
 
@@ -198,9 +198,9 @@ class Metadata(Strict):
         return {level.depth: level.threshold for level in self.levels if level.threshold is not None}
 
     @property
-    def rule(self) -> Rule:
+    def rule(self) -> DecisionRule:
         """The rule by which the daemon files images, unless its settings say otherwise."""
-        return Rule(self.served_threshold, levels=self.served_levels)
+        return DecisionRule(self.served_threshold, levels=self.served_levels)
 
     @property
     def tree(self) -> ClassTree:

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from models.deciding.class_names import folded, inner_folders_of
-from models.deciding.decision import GroupProbability
+from models.deciding.rule import GroupProbability
 
 if TYPE_CHECKING:
     import numpy as np

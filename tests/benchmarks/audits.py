@@ -25,7 +25,7 @@ import numpy as np
 from loguru import logger
 
 from models.checkpoints import checkpoint as checkpoints
-from models.deciding.decision import are_unknown
+from models.deciding.rule import are_unknown
 from models.scoring import score
 from tests.benchmarks import lesson_days
 from tests.benchmarks.labelled_sets import Labels

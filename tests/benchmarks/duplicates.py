@@ -21,10 +21,10 @@ from pathlib import Path
 
 from daemon.files.source import Identity, open_source
 from daemon.filing.duplicates import DuplicatePolicy, Duplicates
-from daemon.filing.filer import Decision, Filer, Status
+from daemon.filing.filer import Filer, FilingRequest, Status
 from daemon.journal.journal import Journal
 from daemon.journal.records import Filing, State
-from models.deciding.decision import Fate
+from models.deciding.rule import Fate
 
 BATCH, ORIGINALS, BATCHES, SIZE = 16, 200, 60, 20_000
 POLICIES: tuple[DuplicatePolicy, ...] = ("keep", "folder", "leave")
@@ -95,16 +95,16 @@ def row(number: int, start: datetime) -> Filing:
     )
 
 
-def decide(folder: Path, number: int, name: str | None = None) -> Decision:
+def decide(folder: Path, number: int, name: str | None = None) -> FilingRequest:
     """Put an image into the inbox, whose content is that of its number, and look at it."""
     path = folder / "inbox" / (name or f"{number}.jpg")
     path.write_bytes(b"%12d" % number * (SIZE // 12))
     source = open_source(path, max_bytes=1 << 24)
     label = f"class {number % 30}"
-    return Decision(source=source, folder=label, fate=Fate.SURE, label=label, confidence=0.9, model_digest=DIGEST)
+    return FilingRequest(source=source, folder=label, fate=Fate.SURE, label=label, confidence=0.9, model_digest=DIGEST)
 
 
-def cost(filer: Filer, batch: list[Decision]) -> tuple[float, float]:
+def cost(filer: Filer, batch: list[FilingRequest]) -> tuple[float, float]:
     """File a batch; returns the seconds that it took, and those of the processor."""
     wall, cpu = time.perf_counter(), time.process_time()
     results = filer.file(batch)

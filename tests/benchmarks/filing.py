@@ -29,9 +29,9 @@ from typing import NamedTuple
 
 from daemon.files.renaming import FileAt, rename_noreplace
 from daemon.files.source import open_source
-from daemon.filing.filer import Decision, Filer, Status
+from daemon.filing.filer import Filer, FilingRequest, Status
 from daemon.journal.journal import Journal
-from models.deciding.decision import Fate
+from models.deciding.rule import Fate
 
 FILES, SIZE = 2048, 20_000
 BATCHES = (16, 64, 256, 1024)
@@ -133,7 +133,7 @@ def by_filing(size: int) -> Way:
     def work(paths: list[Path], output: Path) -> Cost:
         sources = [open_source(path, max_bytes=SIZE) for path in paths]
         decisions = [
-            Decision(
+            FilingRequest(
                 source=source,
                 folder=folder_of(source.path),
                 fate=Fate.SURE,

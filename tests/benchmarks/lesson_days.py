@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from models import registry
 from models.checkpoints import checkpoint as checkpoints
-from models.deciding.decision import are_unknown
+from models.deciding.rule import are_unknown
 from models.inference.runtime import open_extractor
 from models.scoring import score
 from models.weights.store import WeightsStore

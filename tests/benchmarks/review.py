@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from daemon.state import journal_path
-from models.deciding.decision import Fate
+from models.deciding.rule import Fate
 from tests.benchmarks.latency import arrive, started
 from tests.daemon.review.page.browser import KEY_TO_PAINT, TILE, chromium, context_of
 from tests.filing_desk import make_desk

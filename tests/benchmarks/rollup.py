@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from models.checkpoints.metadata import Promise
-from models.deciding.decision import Rule, are_unknown
+from models.deciding.rule import DecisionRule, are_unknown
 from tests.benchmarks.chosen_heads import chosen_head, score_images
 from tests.benchmarks.labelled_sets import LabelledSet, as_it_is
 from tests.conftest import SHARED_DATA
@@ -120,7 +120,7 @@ def filed(data: LabelledSet, unseen: int, asked: float) -> Draw:
     unseen_images = LabelledPredictions(
         data.classes, others.truth, probabilities.astype(np.float64), are_unknown(strangeness)
     )
-    alone = unseen_images.counts_by(Rule(thresholds.threshold))
+    alone = unseen_images.counts_by(DecisionRule(thresholds.threshold))
     return Draw(thresholds, alone, thresholds.counts(unseen_images))
 
 

@@ -26,7 +26,7 @@ import numpy.typing as npt
 from scipy.special import bdtr
 
 from models.checkpoints.metadata import DEFAULT_THRESHOLD, Promise
-from models.deciding.decision import Fate, Rule, are_unknown
+from models.deciding.rule import DecisionRule, Fate, are_unknown
 from tests.benchmarks.chosen_heads import chosen_head, score_images
 from tests.benchmarks.labelled_sets import NAMES, LabelledSet, load
 from trainer.measuring.bounds import interval
@@ -122,7 +122,7 @@ def filed(
     for judged, unseen in draws:
         threshold, promise = rule(judged, asked)
         promised[promise] += 1
-        fates = Rule(threshold).fates(unseen.confidence, unseen.confidence < 0)
+        fates = DecisionRule(threshold).fates(unseen.confidence, unseen.confidence < 0)
         sure = np.array([fate is Fate.SURE for fate in fates], dtype=bool)
         images += len(sure)
         into_class += int(sure.sum())

@@ -304,12 +304,12 @@ class Machine(RuleBasedStateMachine):
         reason = "corrupt" if folder.startswith("quarantine/") else None
         paths = self._jpegs()
         held_now = {path for path in paths if self.held.get(path) == state_of(path)}
-        decisions = [self.desk.decide(path, folder, reason=reason) for path in paths]
+        requests = [self.desk.decide(path, folder, reason=reason) for path in paths]
         with self._held_images() as (journal, held), faults or nullcontext():
             duplicates = Duplicates(self.duplicates)
-            outcomes = Filer(self.desk.output, journal=journal, held=held, duplicates=duplicates).file(decisions)
+            outcomes = Filer(self.desk.output, journal=journal, held=held, duplicates=duplicates).file(requests)
         if faults is None:
-            assert {outcome.decision.source.path for outcome in outcomes if outcome.status is Status.HELD} == held_now
+            assert {outcome.request.source.path for outcome in outcomes if outcome.status is Status.HELD} == held_now
         assert held_now <= set(self._jpegs()), "filed, although it is held"
         return {outcome.status for outcome in outcomes}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.config.class_rules import ClassRule, ClassRules, FilingRule
+from daemon.config.class_rules import ClassRule, ClassRules, Handling
 from daemon.files.output_marks import OutputMarks
 from daemon.filing.filer import Filer
 from tests.faults.scenario import Scenario
@@ -33,7 +33,7 @@ class TwoOutputs(Desk):
     @property
     def rules(self) -> ClassRules:
         return ClassRules(
-            FilingRule(output=self.output), {_CLASS: ClassRule(output=self.own, layout="{class}/{inbox}/{stem}")}
+            Handling(output=self.output), {_CLASS: ClassRule(output=self.own, layout="{class}/{inbox}/{stem}")}
         )
 
     def contents(self) -> Counter[bytes]:

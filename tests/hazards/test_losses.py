@@ -132,11 +132,11 @@ def overflow(tmp_path: Path, publish: Publish, images: int, others: int) -> None
             (here.inbox / f"{number}.png").write_bytes(content + b"%d" % number)
         here.running.process.send_signal(signal.SIGCONT)
         wait_for(lambda: not list(here.inbox.glob("*.png")), "everything is filed", seconds=max(60, images))
-        wait_for(lambda: here.status().images == {"filed": images}, "it says so")
+        wait_for(lambda: here.status().images == {"sure": images}, "it says so")
         assert here.status().overflows >= 1
         assert "events were lost" in here.running.log()
         assert all(line.startswith("20") for line in here.running.log().splitlines()), "not in the form of our log"
-        wait_for(lambda: f'images_total{{outcome="filed"}} {images}\n' in where.read_text(), "the metrics say so")
+        wait_for(lambda: f'images_total{{outcome="sure"}} {images}\n' in where.read_text(), "the metrics say so")
         (counted,) = (line for line in where.read_text().splitlines() if line.startswith("imagesortd_event_overflows"))
         assert int(counted.split()[1]) >= 1
         told = json.loads(run("daemon", "status", "--json", "--state-dir", "state", cwd=tmp_path).stdout)

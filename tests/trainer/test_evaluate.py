@@ -77,10 +77,10 @@ def test_it_tells_what_the_daemon_would_file(
         rows = list(csv.DictReader(file))
     assert {row["fate"] for row in rows if "plain" in row["file"]} == {"unknown"}
     for row in rows:
-        sure = "filed" if float(row["confidence"]) >= 0.5 else "unsure"
+        sure = "sure" if float(row["confidence"]) >= 0.5 else "unsure"
         assert row["fate"] == ("unknown" if float(row["strangeness"]) > 1 else sure)
     known = [row for row in rows if row["label"] != "plain"]
-    filed = [row for row in known if row["fate"] == "filed"]
+    filed = [row for row in known if row["fate"] == "sure"]
     filing = summary["filing"]
     assert filing["threshold"] == 0.5
     assert (filing["filed"], filing["filed_share"]) == (len(filed), pytest.approx(len(filed) / 13))

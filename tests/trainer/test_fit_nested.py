@@ -98,7 +98,7 @@ def test_evaluate_reads_the_data_as_the_checkpoint_does(nested: FitOutcome, data
     assert "not counted: 1 image that lies directly in a folder" in (tmp_path / "out" / "report.txt").read_text()
     with (tmp_path / "out" / "predictions.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    filed_as = {"filed": {*CLASSES}, "rolled up": {"cold"}, "unsure": {""}, "unknown": {""}}
+    filed_as = {"sure": {*CLASSES}, "rolled up": {"cold"}, "unsure": {""}, "unknown": {""}}
     assert all(row["filed_as"] in filed_as[row["fate"]] for row in rows)
     rolled_up = [row for row in rows if row["fate"] == "rolled up"]
     assert len(rolled_up) == summary["filing"]["levels"][1]["filed"]

@@ -6,8 +6,8 @@ all of another set (area under the ROC curve; scenes against insects and small o
 objects): residual .996 .994 .998 .995. Before the basis was found along the main directions alone it was .997 .994 .999
 .996, beside shrunk Mahalanobis distance .997 .995 .999 .997 (which takes a matrix of 6.5 MB), cosine to the nearest
 class mean .997 .993 .993 .972, energy .980 .978 .835 .799, and the greatest probability .952 .937 .835 .799. Relative
-Mahalanobis distance was of no use. None of them finds a held-back class of scenes reliably: what resembles the known
-images is told by the energy besides (`trainer.heads.missing_classes`) and by the threshold.
+Mahalanobis distance was of no use. None of them finds a class of scenes reliably that was left out: what resembles
+the known images is told by the energy besides (`trainer.heads.missing_classes`) and by the threshold.
 """
 
 from __future__ import annotations

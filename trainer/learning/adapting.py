@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from models.checkpoints.metadata import Metadata
-from models.deciding.decision import Rule
+from models.deciding.rule import DecisionRule
 from models.text.language import tr, trn
 from trainer.data.folds import NEVER
 from trainer.heads.candidates import USUAL_STRENGTH
@@ -123,7 +123,7 @@ def _gather(answers: Answers, origin: Origin) -> LessonImages:
 
 
 def judge(
-    fitted: Adaptation, before: Before, steadiness: Steadiness, rule: Rule, *, may_win_nothing: bool
+    fitted: Adaptation, before: Before, steadiness: Steadiness, rule: DecisionRule, *, may_win_nothing: bool
 ) -> Judgement:
     """Judge an adapted head beside the one in use: by what people labelled (`judge_labelled`), and steady elsewhere."""
     right, probability = outcomes(fitted, rule)

@@ -29,7 +29,7 @@ from models.checkpoints.metadata import Level, Metadata, Promise
 from models.checkpoints.promises import is_as_requested
 from models.classifier import Classifier
 from models.deciding.class_tree import ClassTree
-from models.deciding.decision import Rule, are_unknown
+from models.deciding.rule import DecisionRule, are_unknown
 from models.scoring import score
 from models.weights.store import WeightsStore
 from trainer.data.cache import FeatureCache
@@ -129,7 +129,9 @@ class Outcome:
 
         Only those count that the lesson files there, since they are less sure of a class than its ``threshold``.
         """
-        rule = Rule(threshold, levels={level.depth: level.threshold for level in levels if level.threshold is not None})
+        rule = DecisionRule(
+            threshold, levels={level.depth: level.threshold for level in levels if level.threshold is not None}
+        )
         groups = [(depth, inner.confidence) for depth, inner in self.inner.items()]
         places = rule.places(self.confidence, self.confidence < 0, groups)
         contradicted = []

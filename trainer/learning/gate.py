@@ -13,7 +13,7 @@ import numpy.typing as npt
 from scipy.special import bdtr
 
 from models.classifier import Classifier
-from models.deciding.decision import Rule, are_unknown
+from models.deciding.rule import DecisionRule, are_unknown
 from models.scoring import score
 from models.text.language import tr
 from trainer.data.cache import Features
@@ -170,7 +170,9 @@ def _classify(base: Classifier, features: Features, labels: list[str | None]) ->
     return right, of_true
 
 
-def judge(fitted: FittedLesson, kept: KeptFeatures, before: Before, rule: Rule, *, may_win_nothing: bool) -> Judgement:
+def judge(
+    fitted: FittedLesson, kept: KeptFeatures, before: Before, rule: DecisionRule, *, may_win_nothing: bool
+) -> Judgement:
     """Judge a lesson beside the head in use, and beside that of the fit, from which all lessons came.
 
     It may have no fewer images of the data set right than chance explains, and has to pass `judge_labelled` by those
@@ -250,7 +252,7 @@ def judge_labelled(
     return not is_worse and (is_better or may_win_nothing), counts
 
 
-def outcomes(fitted: Judged, rule: Rule) -> tuple[Mask, Probabilities]:
+def outcomes(fitted: Judged, rule: DecisionRule) -> tuple[Mask, Probabilities]:
     """Return whether each image (n,) is right out of fold, and the probability of its class; NaN where not judged."""
     images, judged = fitted.images, fitted.judged
     right, probability = np.zeros(len(judged), bool), np.full(len(judged), np.nan)

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from models.checkpoints.head import NO_CLASS, Head, Pretrained
 from models.checkpoints.metadata import Metadata, PartRecord, Unknown
 from models.deciding.class_tree import ClassTree
-from models.deciding.decision import Rule
+from models.deciding.rule import DecisionRule
 from trainer.data.cache import Features
 from trainer.data.dataset import Labels, Mask
 from trainer.data.folds import NEVER, Folds, name_groups
@@ -169,7 +169,7 @@ class Judged(Protocol):
         """Return what the checkpoint says of the head; ``base`` is of the one before."""
 
 
-def is_filed_by(rule: Rule, fitted: Judged) -> Mask:
+def is_filed_by(rule: DecisionRule, fitted: Judged) -> Mask:
     """Tell which of the judged images would be filed, into a class or the folder above it."""
     filed = filed_as(rule, ClassTree(fitted.images.classes), fitted.probabilities, fitted.is_unknown)
     return np.array([folder is not None for _, folder in filed], dtype=bool)

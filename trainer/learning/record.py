@@ -13,7 +13,7 @@ from models.checkpoints import checkpoint as checkpoints
 from models.checkpoints.checkpoint import Checkpoint
 from models.checkpoints.metadata import Metadata
 from models.classifier import Classifier, make_checkpoint
-from models.deciding.decision import Rule
+from models.deciding.rule import DecisionRule
 from models.text.jsontext import json_text
 from trainer.data.folds import NEVER
 from trainer.learning.answers import Answers
@@ -55,7 +55,7 @@ class Lesson:
     origin: Origin | None = None
 
     @property
-    def rule(self) -> Rule:
+    def rule(self) -> DecisionRule:
         """The rule by which the daemon files with its model."""
         return self.thresholds.rule(self.fitted.images.classes)
 

@@ -23,7 +23,7 @@ import numpy as np
 from models.checkpoints.head import Head
 from models.checkpoints.metadata import Metadata
 from models.classifier import Classifier
-from models.deciding.decision import are_unknown
+from models.deciding.rule import are_unknown
 from models.scoring import score
 from models.text.language import tr
 from trainer.data.cache import FeatureCache, Features

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from models.deciding.decision import Fate, are_unknown
+from models.deciding.rule import Fate, are_unknown
 from models.scoring import Strangeness
 from trainer.measuring.classify import Classified, ClassMatch, OpenedCheckpoint
 from trainer.measuring.filed_as import filed_as

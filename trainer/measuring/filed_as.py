@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from models.deciding.class_tree import ClassTree
-from models.deciding.decision import Fate, Rule
+from models.deciding.rule import DecisionRule, Fate
 
 
 def filed_as(
-    rule: Rule, tree: ClassTree, probabilities: npt.NDArray[np.floating[Any]], unknown: npt.NDArray[np.bool_]
+    rule: DecisionRule, tree: ClassTree, probabilities: npt.NDArray[np.floating[Any]], unknown: npt.NDArray[np.bool_]
 ) -> list[tuple[Fate, str | None]]:
     """Return the fate of each image, and the class or the folder above it that it is filed into, if it is.
 

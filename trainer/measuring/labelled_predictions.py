@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.deciding.class_tree import ClassTree, GroupScores
-from models.deciding.decision import NOWHERE, Rule
+from models.deciding.rule import NOWHERE, DecisionRule
 from trainer.measuring import bounds
 from trainer.measuring.calibration import Bin, Labels, calibration_error, reliability
 from trainer.measuring.filing_counts import LevelCounts, ThresholdCounts
@@ -176,7 +176,7 @@ class LabelledPredictions:
         right: Mask = self.tree.group_at(group.depth)[self.labels] == group.best
         return right
 
-    def places(self, rule: Rule) -> Labels:
+    def places(self, rule: DecisionRule) -> Labels:
         """Return where each image (n,) would be filed by the rule."""
         return rule.places(self.confidence, self.is_unknown, [(each.depth, each.probability) for each in self.groups])
 
@@ -185,9 +185,9 @@ class LabelledPredictions:
 
         Unknown ones are never filed.
         """
-        return self.counts_by(Rule(threshold))
+        return self.counts_by(DecisionRule(threshold))
 
-    def counts_by(self, rule: Rule) -> ThresholdCounts:
+    def counts_by(self, rule: DecisionRule) -> ThresholdCounts:
         """Count what the daemon would do with the images by a rule; each is right if its folder is that of its class.
 
         An inner folder is right for all classes below it.

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from models.checkpoints.metadata import Level, Metadata, Promise
 from models.checkpoints.promises import percent, what_holds, why_lapsed
 from models.deciding.class_tree import ClassTree
-from models.deciding.decision import NOWHERE, Rule
+from models.deciding.rule import NOWHERE, DecisionRule
 from models.text.language import tr
 from trainer.measuring.filing_counts import ThresholdCounts
 from trainer.measuring.labelled_predictions import LabelledPredictions
@@ -41,7 +41,7 @@ def find_levels(
     levels: list[Level] = []
     counted = predictions.among(first)
     for group in counted.groups:
-        left = counted.places(Rule(threshold, levels=_thresholds(levels))) == NOWHERE
+        left = counted.places(DecisionRule(threshold, levels=_thresholds(levels))) == NOWHERE
         confidence = np.where(counted.is_unknown, -1.0, group.probability)[left]
         promise = _promise(confidence, counted.right_in(group)[left], shares)
         level = Level(depth=group.depth, threshold=None if promise is None else promise.threshold, promise=promise)
@@ -76,7 +76,7 @@ def _with_coverage(level: Level, levels: Sequence[Level], predictions: LabelledP
     """Return the level with the share of all images that it files, copies too, as everywhere else."""
     if level.promise is None or not len(predictions.labels):
         return level
-    counts = predictions.counts_by(Rule(threshold, levels=_thresholds(levels)))
+    counts = predictions.counts_by(DecisionRule(threshold, levels=_thresholds(levels)))
     filed = next(each.filed for each in counts.inner if each.depth == level.depth)
     promise = level.promise.model_copy(update={"coverage": filed / counts.images})
     return level.model_copy(update={"promise": promise})

@@ -11,7 +11,7 @@ import numpy as np
 from models.checkpoints.metadata import DEFAULT_THRESHOLD, Level, Metadata, Promise, strictest
 from models.checkpoints.promises import CERTAINTY, percent, what_holds, why_lapsed
 from models.deciding.class_tree import ClassTree
-from models.deciding.decision import Rule
+from models.deciding.rule import DecisionRule
 from models.text.language import tr
 from trainer.data.neighbours import Positions
 from trainer.measuring.filing_counts import ThresholdCounts
@@ -53,12 +53,12 @@ class Thresholds:
     audited: int = 0
     levels: Sequence[Level] = ()
 
-    def rule(self, classes: Sequence[str]) -> Rule:
+    def rule(self, classes: Sequence[str]) -> DecisionRule:
         """Return the rule that the daemon goes by, unless its user sets a threshold, for these classes."""
         if self.requested is None:
-            return Rule(self.threshold, levels=dict.fromkeys(ClassTree(classes).depths, self.threshold))
+            return DecisionRule(self.threshold, levels=dict.fromkeys(ClassTree(classes).depths, self.threshold))
         levels = {level.depth: level.threshold for level in self.levels if level.threshold is not None}
-        return Rule(self.threshold, levels=levels)
+        return DecisionRule(self.threshold, levels=levels)
 
     def counts(self, predictions: LabelledPredictions) -> ThresholdCounts:
         """Count what the daemon would do with the judged images."""

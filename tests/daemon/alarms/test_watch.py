@@ -22,7 +22,7 @@ from daemon.filing.status import Status
 from daemon.journal.alarms import AlarmEvent, read_alarms
 from daemon.journal.journal import Journal
 from daemon.journal.records import Filing, State
-from models.deciding.decision import Fate
+from models.deciding.rule import Fate
 from models.text.language import speaking
 from tests.processes import wait_for
 

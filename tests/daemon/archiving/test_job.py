@@ -36,7 +36,7 @@ def test_every_image_is_a_row_with_what_is_known_of_it(archive: Archive) -> None
         narrow = Image.fromarray(np.asarray(picture)[:, :64])
     narrow.save(path, exif=exif)
     tally = archive.run()
-    assert tally.outcomes == Counter({"filed": 12, "quarantine": 1})
+    assert tally.outcomes == Counter({"sure": 12, "quarantine": 1})
     rows = {row["uri"]: row for row in archive.rows()}
     assert set(rows) == {file.as_uri() for file in archive.inbox.rglob("*.jpg")}
     row = rows[path.as_uri()]
@@ -111,7 +111,7 @@ def test_what_may_not_be_read_is_a_row_and_tried_again(archive: Archive) -> None
     assert archive.run().outcomes["unread"] == 1
     assert archive.run().looked_at == 0
     secret.chmod(0o600)
-    assert archive.run().outcomes == {"filed": 1}
+    assert archive.run().outcomes == {"sure": 1}
 
 
 def test_shards_share_the_images_out(archive: Archive) -> None:

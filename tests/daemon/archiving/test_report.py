@@ -18,7 +18,7 @@ from tests.pictures import KINDS
 
 def row(number: int, **more: object) -> Row:
     uri = f"file:///{number}.jpg"
-    values: dict[str, object] = {"outcome": "filed", "label": "dog", "class_name": "dog", "strangeness": 0.0}
+    values: dict[str, object] = {"outcome": "sure", "label": "dog", "class_name": "dog", "strangeness": 0.0}
     values |= {"taken": datetime(2026, 1 + number % 2, 3), "confidence": 0.9} | more
     return Row(uri=uri, uri_hash=hash_of(uri), size=1, mtime_ns=1, model="0", **values)  # type: ignore[arg-type]
 
@@ -37,7 +37,7 @@ def test_rows_are_counted_by_class_outcome_month_and_threshold(
     assert main([str(tmp_path), "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["images"] == 6
-    assert said["outcomes"] == {"filed": 3, "unsure": 1, "unknown": 1, "quarantine": 1}
+    assert said["outcomes"] == {"sure": 3, "unsure": 1, "unknown": 1, "quarantine": 1}
     assert said["classes"] == {"dog": 1, "고양이": 1, "cat": 1}
     assert said["reasons"] == {"empty": 1}
     assert said["months"] == {"2026-01": 2, "2026-02": 2}

@@ -94,7 +94,7 @@ def test_a_bucket_is_archived_and_filed(
     before = keys(client)
     server.is_failing = True
     tally = archive.run("s3://photos/in")
-    assert tally.outcomes == {"filed": 12 * copies, "quarantine": copies}
+    assert tally.outcomes == {"sure": 12 * copies, "quarantine": copies}
     assert sorted(row["uri"] for row in archive.rows()) == sorted(f"s3://photos/{key}" for key in before)
     server.read.clear()
     assert archive.run("s3://photos/in").known == 13 * copies

@@ -84,7 +84,7 @@ def test_a_bucket_is_archived_and_filed_though_requests_fail(
 ) -> None:
     failed = fail_now_and_then(bucket, monkeypatch, one_in=10)
     tally = archive.run("memory://in")
-    assert tally.outcomes == {"filed": 12, "quarantine": 1}
+    assert tally.outcomes == {"sure": 12, "quarantine": 1}
     assert [row["uri"] for row in archive.rows()] == sorted(
         f"memory:/{path}" for path in bucket.find("/in", maxdepth=9) if path.endswith(".jpg")
     )
@@ -146,11 +146,11 @@ def test_a_picture_that_cannot_be_fetched_is_a_row_and_tried_again(
 
     with monkeypatch.context() as patch:
         patch.setattr(bucket, "get_file", refuse_one)
-        assert archive.run("memory://in").outcomes == {"filed": 11, "quarantine": 1, "unread": 1}
+        assert archive.run("memory://in").outcomes == {"sure": 11, "quarantine": 1, "unread": 1}
         assert archive.run("memory://in").looked_at == 0
     (row,) = [row for row in archive.rows() if row["outcome"] == "unread"]
     assert row["detail"] == "PermissionError: Access Denied"
-    assert archive.run("memory://in").outcomes == {"filed": 1}
+    assert archive.run("memory://in").outcomes == {"sure": 1}
     assert archive.run("memory://in").looked_at == 0
 
 

@@ -14,7 +14,7 @@ from daemon.commands.rule_probes import rule_findings, unknown_rule_findings
 from daemon.files.output_mark import OUTPUT_MARK
 from daemon.files.output_marks import OutputMarks
 from daemon.journal.journal import read_labels
-from models.deciding.decision import Fate
+from models.deciding.rule import Fate
 from models.weights.store import WeightsStore
 from tests.command_desk import Office, make_office
 from tests.daemon.conftest import Publish

@@ -14,7 +14,7 @@ from daemon.journal.journal import read_labels
 from daemon.operations.classes import class_folders
 from daemon.state import journal_path
 from models.checkpoints.metadata import Level
-from models.deciding.decision import Fate
+from models.deciding.rule import Fate
 from models.errors import UserError
 from tests.command_desk import Office, make_office
 from tests.daemon.conftest import Publish

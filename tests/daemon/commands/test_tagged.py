@@ -10,7 +10,7 @@ import pytest
 
 from daemon.__main__ import main
 from daemon.journal.journal import read_labels
-from models.deciding.decision import Fate
+from models.deciding.rule import Fate
 from models.errors import UserError
 from models.weights.store import WeightsStore
 from models.xmp import tags

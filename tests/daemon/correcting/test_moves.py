@@ -11,7 +11,7 @@ import pytest
 from daemon.filing.duplicates import Duplicates
 from daemon.filing.undo import undo
 from daemon.journal.records import State
-from models.deciding.decision import Fate
+from models.deciding.rule import Fate
 from tests.daemon.correcting.conftest import Scene
 
 

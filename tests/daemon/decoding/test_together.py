@@ -42,7 +42,7 @@ def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @contextmanager
-def held_back(decoders: DecoderPool, picture: Path) -> Iterator[int]:
+def kept_busy(decoders: DecoderPool, picture: Path) -> Iterator[int]:
     """What is submitted meanwhile waits for the only decoder, whose number this is, and is given to it at once."""
     (pid,) = decoders.pids()[1:]
     os.kill(pid, signal.SIGSTOP)
@@ -72,7 +72,7 @@ def test_each_gets_its_own_answer(make: Make, pictures: list[Path], picture: Pat
     empty = picture.with_name("empty.jpg")
     empty.touch()
     decoders = make()
-    with held_back(decoders, picture):
+    with kept_busy(decoders, picture):
         paths = [pictures[0], empty, picture.with_name("gone.jpg"), *pictures[1:]]
         futures = [decoders.submit(task(path)) for path in paths]
     first, without_pixels, gone, *others = (future.result() for future in futures)
@@ -104,7 +104,7 @@ def test_images_that_take_long_go_one_by_one(
 ) -> None:
     monkeypatch.setattr(module, "SECONDS_AT_ONCE", 1e-9)
     decoders = make()
-    with held_back(decoders, picture):
+    with kept_busy(decoders, picture):
         futures = [decoders.submit(task(path)) for path in pictures]
     assert all(future.result().crops is not None for future in futures)
     assert sizes == [1] * 7
@@ -114,7 +114,7 @@ def test_only_images_go_together_of_which_the_same_is_wanted(
     make: Make, pictures: list[Path], picture: Path, sizes: list[int]
 ) -> None:
     decoders = make()
-    with held_back(decoders, picture):
+    with kept_busy(decoders, picture):
         futures = [
             decoders.submit(task(path, max_bytes=each)) for path, each in zip(pictures, [9, 9, 10**6] * 2, strict=True)
         ]
@@ -124,13 +124,13 @@ def test_only_images_go_together_of_which_the_same_is_wanted(
 
 def test_what_was_cancelled_is_passed_over(make: Make, pictures: list[Path], picture: Path, sizes: list[int]) -> None:
     decoders = make()
-    with held_back(decoders, picture):
+    with kept_busy(decoders, picture):
         futures = [decoders.submit(task(path)) for path in pictures]
         assert all(future.cancel() for future in futures)
         last = decoders.submit(task(picture))
     check(picture, last.result())
     assert sizes == [1, 1]
-    with held_back(decoders, picture):
+    with kept_busy(decoders, picture):
         assert decoders.submit(task(picture)).cancel()
     check(picture, decoders.submit(task(picture)).result())
 
@@ -138,7 +138,7 @@ def test_what_was_cancelled_is_passed_over(make: Make, pictures: list[Path], pic
 def test_paths_of_any_length(make: Make, picture: Path, sizes: list[int], logged: list[str]) -> None:
     """A message of eight of them would be too long."""
     decoders = make()
-    with held_back(decoders, picture):
+    with kept_busy(decoders, picture):
         long = Path("/" + "\udcff" * 4000)
         futures = [decoders.submit(task(long)) for _ in range(4)]
         futures += [decoders.submit(task(Path("/" + "\udcff" * 1500))) for _ in range(4)]
@@ -165,7 +165,7 @@ def check_only_one_paid(futures: list[Future[Decoded]], pictures: list[Path], sl
 
 def test_a_lost_decoder_costs_nothing(make: Make, pictures: list[Path], picture: Path, slow: Path) -> None:
     decoders = make()
-    with held_back(decoders, picture) as pid:
+    with kept_busy(decoders, picture) as pid:
         futures = at_its_place(decoders, pictures, slow)
     wait_until_at_work(pid)
     os.kill(pid, signal.SIGKILL)
@@ -179,7 +179,7 @@ def test_a_crasher_is_found_among_the_others(
 ) -> None:
     monkeypatch.setattr(client, "TURNS_TOGETHER", math.inf)
     decoders = make()
-    with held_back(decoders, picture):
+    with kept_busy(decoders, picture):
         futures = at_its_place(decoders, pictures, slow)
     crash_two(decoders)
     check_only_one_paid(futures, pictures, slow, "crashed-decoder")
@@ -196,7 +196,7 @@ def test_one_that_hangs_is_found_among_the_others(
 ) -> None:
     monkeypatch.setattr(client, "TURNS_TOGETHER", math.inf)
     decoders = make(limits=Limits(memory=1 << 30, seconds=5))
-    with held_back(decoders, picture) as pid:
+    with kept_busy(decoders, picture) as pid:
         futures = at_its_place(decoders, pictures, slow)
     wait_until_at_work(pid)
     os.kill(pid, signal.SIGSTOP)
@@ -245,7 +245,7 @@ def test_each_image_has_time_of_its_own(
         assert decoders.submit(task(slow)).result().crops is not None
         alone.append(os.times().elapsed - started)
     decoders.adopt(Limits(memory=LIMITS.memory, seconds=6 * max(alone)))
-    with held_back(decoders, picture):
+    with kept_busy(decoders, picture):
         futures = [decoders.submit(task(path)) for path in paths]
     assert [future.result().error for future in futures] == [None] * 8
     assert sizes == [1, 1, 1, 1, 8]

@@ -6,21 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from daemon.config.class_rules import ClassRule, ClassRules, FilingRule
+from daemon.config.class_rules import ClassRule, ClassRules, Handling
 from daemon.files.output_marks import OutputMarks
-from daemon.filing.filer import Decision, Filer, FilingResult, Status
+from daemon.filing.filer import Filer, FilingRequest, FilingResult, Status
 from daemon.filing.undo import undo
 from daemon.journal.history import Wanted
 from daemon.journal.records import State
-from models.deciding.decision import Fate
+from models.deciding.rule import Fate
 from tests.filing_desk import Desk, images
 
 
 def rules(desk: Desk, **by_class: ClassRule) -> ClassRules:
-    return ClassRules(FilingRule(output=desk.output), by_class)
+    return ClassRules(Handling(output=desk.output), by_class)
 
 
-def file(desk: Desk, given: ClassRules, *decisions: Decision) -> list[FilingResult]:
+def file(desk: Desk, given: ClassRules, *decisions: FilingRequest) -> list[FilingResult]:
     journal = desk.journal()
     marks = OutputMarks(given.outputs, desk.journal_path.parent)
     try:
@@ -86,17 +86,17 @@ def test_what_is_unsure_or_unreadable_goes_by_no_rule(desk: Desk, tmp_path: Path
 
 def test_a_rule_holds_for_the_classes_below_in_all_that_they_do_not_say(desk: Desk, tmp_path: Path) -> None:
     given = ClassRules(
-        FilingRule(output=desk.output),
+        Handling(output=desk.output),
         {
             "animals": ClassRule(output=tmp_path / "far", layout="{class}/{stem}"),
             "animals/dog": ClassRule(threshold=0.9),
         },
     )
-    assert given.rule_for("animals/cat").output == tmp_path / "far"
-    assert given.rule_for("animals/dog").output == tmp_path / "far"
-    assert given.rule_for("animals/dog").threshold == 0.9
-    assert given.rule_for("animals").threshold is None
-    assert given.rule_for("animalsx").output == desk.output
+    assert given.handling_of("animals/cat").output == tmp_path / "far"
+    assert given.handling_of("animals/dog").output == tmp_path / "far"
+    assert given.handling_of("animals/dog").threshold == 0.9
+    assert given.handling_of("animals").threshold is None
+    assert given.handling_of("animalsx").output == desk.output
     (rolled,) = file(desk, given, desk.decide(desk.put("a.jpg"), "animals", fate=Fate.ROLLED_UP))
     assert rolled.destination == tmp_path / "far/animals/a.jpg"
     (dog,) = file(desk, given, desk.decide(desk.put("a.jpg"), "animals/dog"))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from daemon.filing.duplicates import DuplicatePolicy, Duplicates
-from daemon.filing.filer import Action, Decision, Filer, FilingResult, Status
+from daemon.filing.filer import Action, Filer, FilingRequest, FilingResult, Status
 from daemon.filing.undo import undo
 from daemon.journal.history import Wanted
 from daemon.journal.journal import read_history
@@ -22,18 +22,18 @@ SAME = b"the same bytes"
 
 
 def file(
-    desk: Desk, *decisions: Decision, policy: DuplicatePolicy = "folder", action: Action = "move", **more: Any
+    desk: Desk, *requests: FilingRequest, policy: DuplicatePolicy = "folder", action: Action = "move", **more: Any
 ) -> list[FilingResult]:
     """File a batch as a program does that starts for it and ends."""
     journal = desk.journal()
     try:
         filer = Filer(desk.output, journal=journal, action=action, duplicates=Duplicates(policy), **more)
-        return filer.file(decisions)
+        return filer.file(requests)
     finally:
         journal.close()
 
 
-def put(desk: Desk, name: str, content: bytes = SAME, folder: str = "cat") -> Decision:
+def put(desk: Desk, name: str, content: bytes = SAME, folder: str = "cat") -> FilingRequest:
     return desk.decide(desk.put(name, content), folder, confidence=0.9, model_digest="ab" * 32)
 
 
@@ -74,17 +74,17 @@ def test_they_go_to_a_folder_of_their_own_and_are_of_no_class(desk: Desk) -> Non
 def test_they_stay_where_they_are_and_are_not_looked_at_again(desk: Desk) -> None:
     original(desk)
     filed = newest(desk)
-    decision = put(desk, "again.jpg")
-    (result,) = file(desk, decision, policy="leave")
+    request = put(desk, "again.jpg")
+    (result,) = file(desk, request, policy="leave")
     assert (result.status, result.destination) == (Status.LEFT, None)
     assert desk.filed() == {"cat/first.jpg": SAME}
     row = newest(desk)
     assert (row.state, row.action, row.duplicate_of, row.destination) == (State.LEFT, "leave", filed.id, None)
     journal = desk.journal()
     filer = Filer(desk.output, journal=journal, duplicates=Duplicates("leave"))
-    source = decision.source
+    source = request.source
     assert filer.known_result(source.path, source.identity) is Status.ALREADY
-    assert statuses(filer.file([decision])) == [Status.ALREADY]
+    assert statuses(filer.file([request])) == [Status.ALREADY]
     assert filer.known_result(source.path, source.identity._replace(mtime_ns=1)) is None, "it was written to since"
     journal.close()
 
@@ -117,7 +117,7 @@ def test_copies_and_links_have_originals_too(desk: Desk, action: Action) -> None
 def test_of_two_in_one_batch_the_first_one_is_filed(desk: Desk, policy: DuplicatePolicy) -> None:
     batch = [put(desk, f"{name}.jpg") for name in "abc"] + [put(desk, "other.jpg", b"other bytes")]
     results = file(desk, *batch, policy=policy)
-    assert [result.decision.source.path.name for result in results] == ["a.jpg", "b.jpg", "c.jpg", "other.jpg"]
+    assert [result.request.source.path.name for result in results] == ["a.jpg", "b.jpg", "c.jpg", "other.jpg"]
     first = desk.output / "cat/a.jpg"
     assert [result.original for result in results] == [None, first, first, None]
     set_apart = {"duplicates/b.jpg": SAME, "duplicates/c.jpg": SAME} if policy == "folder" else {}
@@ -187,8 +187,8 @@ def test_a_duplicate_is_no_original(desk: Desk) -> None:
 
 def test_unreadable_files_are_quarantined_as_ever(desk: Desk) -> None:
     for name in ("a.jpg", "b.jpg"):
-        decision = desk.decide(desk.put(name, SAME), "quarantine/corrupt", reason="corrupt", label=None)
-        assert file(desk, decision)[0].original is None
+        request = desk.decide(desk.put(name, SAME), "quarantine/corrupt", reason="corrupt", label=None)
+        assert file(desk, request)[0].original is None
     assert sorted(desk.filed()) == ["quarantine/corrupt/a.jpg", "quarantine/corrupt/b.jpg"]
     assert file(desk, put(desk, "c.jpg"))[0].original is None
 
@@ -247,7 +247,7 @@ def test_a_sidecar_goes_with_a_duplicate_that_goes(desk: Desk) -> None:
 
 def test_what_changed_since_it_was_read_is_not_left_for_good(desk: Desk) -> None:
     original(desk)
-    decision = put(desk, "again.jpg")
-    decision.source.path.write_bytes(b"quite another image")
-    assert statuses(file(desk, decision, policy="leave")) == [Status.CHANGED]
+    request = put(desk, "again.jpg")
+    request.source.path.write_bytes(b"quite another image")
+    assert statuses(file(desk, request, policy="leave")) == [Status.CHANGED]
     assert newest(desk).state is State.DONE

@@ -9,8 +9,8 @@ import pytest
 
 from daemon.files.marker import MARKER
 from daemon.files.source import open_source
-from daemon.filing.filer import Decision, Filer, Status
-from models.deciding.decision import Fate
+from daemon.filing.filer import Filer, FilingRequest, Status
+from models.deciding.rule import Fate
 from tests.filing_desk import Desk, bound_by_modes
 
 
@@ -42,7 +42,7 @@ def test_a_class_folder_is_a_folder_of_the_output_or_nothing_is_filed(desk: Desk
 def test_a_folder_outside_the_output_is_a_mistake_of_the_caller(desk: Desk, folder: str) -> None:
     source = open_source(desk.put(), max_bytes=100)
     with pytest.raises(ValueError, match="not a folder under the output"):
-        desk.file([Decision(source=source, folder=folder, fate=Fate.SURE)])
+        desk.file([FilingRequest(source=source, folder=folder, fate=Fate.SURE)])
 
 
 def test_an_output_that_is_not_mounted_any_more_is_waited_for(

@@ -18,7 +18,7 @@ from daemon.filing.folder_layout import FolderLayout
 from daemon.filing.undo import undo
 from daemon.journal.history import Wanted
 from daemon.journal.journal import read_history
-from models.deciding.decision import Fate
+from models.deciding.rule import Fate
 from tests.filing_desk import Desk, images, make_desk
 
 BY_MONTH = "{class}/{taken:%Y}/{taken:%m}"

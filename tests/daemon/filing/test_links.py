@@ -11,13 +11,13 @@ import pytest
 from daemon.files.roots import Roots
 from daemon.files.source import SourceGone, open_source
 from daemon.filing import transfer
-from daemon.filing.filer import Action, Decision, Filer, Status
+from daemon.filing.filer import Action, Filer, FilingRequest, Status
 from daemon.filing.late_sidecars import LateSidecars
 from daemon.filing.recovery import recover
 from daemon.filing.undo import Undone, undo
 from daemon.journal.journal import Journal, read_history
 from daemon.journal.records import Filing, State
-from models.deciding.decision import Fate
+from models.deciding.rule import Fate
 from tests.filing_desk import Desk, tree
 
 
@@ -61,7 +61,7 @@ def roots(desk: Desk) -> Roots:
     return Roots([desk.inbox, desk.output])
 
 
-def filed(desk: Desk, decision: Decision, action: Action) -> Status:
+def filed(desk: Desk, decision: FilingRequest, action: Action) -> Status:
     journal = desk.journal()
     try:
         return Filer(desk.output, action=action, journal=journal, roots=roots(desk)).file([decision])[0].status
@@ -83,7 +83,7 @@ def test_between_the_decoding_and_the_move(
     desk: Desk, folder: Path, outside: Path, action: Action, reason: str | None
 ) -> None:
     path = put(folder)
-    decision = Decision(
+    decision = FilingRequest(
         source=open_source(path, max_bytes=100),
         folder="cat" if reason is None else f"quarantine/{reason}",
         fate=Fate.SURE if reason is None else None,
@@ -91,7 +91,7 @@ def test_between_the_decoding_and_the_move(
     )
     same = outside / path.relative_to(desk.inbox / "holiday")
     # What lies there looks like the image that was decided on, whatever is compared.
-    decision = Decision(
+    decision = FilingRequest(
         source=decision.source.__class__(path, decision.source.identity.from_stat(same.stat()), decision.source.sha256),
         folder=decision.folder,
         fate=decision.fate,

@@ -11,7 +11,7 @@ from daemon.filing.filer import Filer, Status
 from daemon.filing.undo import undo
 from daemon.journal.history import Wanted
 from daemon.journal.records import State
-from models.deciding.decision import Fate
+from models.deciding.rule import Fate
 from models.files.markers import read_kind
 from tests.filing_desk import Desk
 

@@ -12,7 +12,7 @@ import pytest
 
 from daemon.files.marker import MARKER
 from daemon.filing.filer import Action, Filer, Status
-from models.deciding.decision import Fate
+from models.deciding.rule import Fate
 from models.files.markers import read_kind
 from tests.filing_desk import Desk, tree
 
@@ -53,7 +53,7 @@ def test_the_marker_says_what_the_folder_is_for_also_where_an_older_one_did_not(
 def test_a_batch_is_filed_whole_and_in_order(desk: Desk) -> None:
     paths = [desk.put(f"{number}.jpg", b"%d" % number) for number in range(100)]
     outcomes = desk.file([desk.decide(path, "abc"[index % 3]) for index, path in enumerate(paths)])
-    assert [outcome.decision.source.path for outcome in outcomes] == paths
+    assert [outcome.request.source.path for outcome in outcomes] == paths
     assert {outcome.status for outcome in outcomes} == {Status.FILED}
     assert desk.filed() == {f"{'abc'[n % 3]}/{n}.jpg": b"%d" % n for n in range(100)}
 
@@ -98,11 +98,11 @@ def test_a_dry_run_says_where_and_touches_nothing(desk: Desk, tmp_path: Path, ac
         desk.file_one(desk.put(content=b"filed before"))
     for folder in ("a", "b"):
         (desk.inbox / folder).mkdir()
-    decisions = [desk.decide(desk.put(f"{folder}/cat.jpg")) for folder in ("a", "b")]
-    decisions.append(desk.decide(desk.put("torn.jpg"), "quarantine/truncated", reason="truncated"))
+    requests = [desk.decide(desk.put(f"{folder}/cat.jpg")) for folder in ("a", "b")]
+    requests.append(desk.decide(desk.put("torn.jpg"), "quarantine/truncated", reason="truncated"))
     before = tree(tmp_path)
     filer = Filer(desk.output, action=action, dry_run=True)
-    outcomes = [filer.file([decision])[0] for decision in decisions]
+    outcomes = [filer.file([request])[0] for request in requests]
     assert tree(tmp_path) == before
     names = ("cat_2.jpg", "cat_3.jpg") if exists else ("cat.jpg", "cat_2.jpg")
     assert [outcome.destination for outcome in outcomes[:2]] == [desk.output / "cat" / name for name in names]

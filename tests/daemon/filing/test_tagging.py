@@ -23,7 +23,7 @@ from daemon.filing.undo import Undone, undo
 from daemon.journal.history import Wanted
 from daemon.journal.labels import How
 from daemon.journal.records import State
-from models.deciding.decision import Fate
+from models.deciding.rule import Fate
 from models.xmp import tags
 from models.xmp.document import MOST_BYTES
 from models.xmp.tags import EMPTY, Tag, merge

@@ -21,12 +21,12 @@ from daemon.monitoring.metrics import render
 from daemon.reloading.threshold import Threshold
 from daemon.watching.watcher import InboxStatus, WatcherStatus
 from models.classifier import Classifier, open_classifier
-from models.deciding.decision import Fate, Rule
+from models.deciding.rule import DecisionRule, Fate
 from models.weights.store import WeightsStore
 from tests.daemon.conftest import Publish
 
 OUTPUT = Path("/sorted")
-THRESHOLD = Threshold(Rule(0.5, refuses_unknown=False), "why not")
+THRESHOLD = Threshold(DecisionRule(0.5, refuses_unknown=False), "why not")
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ def test_images_are_counted_by_what_became_of_them(tally: Tally) -> None:
     ):
         tally.outcome(outcome)
     health = tally.health(watcher())
-    assert health.images == {"filed": 2, "unsure": 1, "unknown": 1, "quarantined": 1, "duplicate": 1, "left": 1}
+    assert health.images == {"sure": 2, "unsure": 1, "unknown": 1, "quarantined": 1, "duplicate": 1, "left": 1}
     assert counted(health.images).endswith("1 quarantined, 1 duplicates, 1 left where they are")
     assert health.attempts == {"retry": 2, "changed": 1}
 

@@ -14,7 +14,7 @@ from daemon import config
 from daemon.filing.filer import Status
 from daemon.filing.outcome import Outcome
 from daemon.monitoring.hooks import Hook, line
-from models.deciding.decision import Fate
+from models.deciding.rule import Fate
 from models.errors import UserError
 from tests.pictures import KINDS, save
 from tests.processes import PATIENCE, daemon, run, wait_for

@@ -16,7 +16,7 @@ from daemon.filing.filer import Status
 from daemon.filing.outcome import Outcome
 from daemon.monitoring.logs import start_logging
 from daemon.monitoring.messages import fields, line
-from models.deciding.decision import Fate
+from models.deciding.rule import Fate
 from tests.pictures import KINDS, save
 from tests.processes import ROOT, environment, run
 

@@ -46,7 +46,7 @@ def samples(text: str) -> dict[str, float]:
 
 def test_everything_is_said_in_prometheus_words() -> None:
     found = samples(render(HEALTH, 2000.5))
-    assert found['imagesortd_images_total{outcome="filed"}'] == 12
+    assert found['imagesortd_images_total{outcome="sure"}'] == 12
     assert found['imagesortd_images_total{outcome="unsure"}'] == 2
     assert found['imagesortd_attempts_total{outcome="retry"}'] == 7
     assert found["imagesortd_images_waiting"] == 3

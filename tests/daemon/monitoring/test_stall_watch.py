@@ -18,7 +18,7 @@ from daemon.watching.inbox import Inbox
 from daemon.watching.presence import PendingCall
 from daemon.watching.watcher import InboxWatcher
 from models.classifier import open_classifier
-from models.deciding.decision import Rule
+from models.deciding.rule import DecisionRule
 from models.weights.store import WeightsStore
 from tests.daemon.conftest import Publish
 from tests.daemon.watching.desk import Clock
@@ -33,7 +33,7 @@ def clock() -> Clock:
 @pytest.fixture
 def monitor(publish: Publish, store: WeightsStore, tmp_path: Path, clock: Clock) -> Iterator[Monitor]:
     publish(tmp_path / "checkpoints" / "run", ["a", "b"])
-    threshold = Threshold(Rule(0.5, refuses_unknown=False), "why not")
+    threshold = Threshold(DecisionRule(0.5, refuses_unknown=False), "why not")
     tally = Tally(tmp_path / "sorted", open_classifier(tmp_path / "checkpoints", store), lambda: threshold)
     yield Monitor(Notifier(), tally, status=StatusFile(tmp_path / "status.json"), clock=clock)
     tally.stop_recording()

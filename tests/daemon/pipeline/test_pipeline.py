@@ -25,7 +25,7 @@ from daemon.pipeline import ModelFailed, Pipeline, Policy
 from daemon.reloading.threshold import in_force
 from models.checkpoints.metadata import DEFAULT_THRESHOLD, Unknown
 from models.classifier import Classifier, Prediction, open_classifier
-from models.deciding.decision import Fate
+from models.deciding.rule import Fate
 from models.inference.engines import Crops
 from models.weights.store import WeightsStore
 from tests.daemon.conftest import Publish

@@ -27,7 +27,7 @@ from daemon.reloading.reloader import Reloader
 from daemon.watching.watcher import InboxWatcher
 from models.checkpoints import checkpoint as checkpoints
 from models.classifier import Classifier, Prediction
-from models.deciding.decision import Fate
+from models.deciding.rule import Fate
 from models.weights.store import WeightsStore
 from tests.daemon.conftest import Publish
 from tests.filing_desk import make_desk

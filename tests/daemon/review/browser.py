@@ -21,7 +21,7 @@ from daemon.journal.records import Filing
 from daemon.review.place import ReviewedOutput
 from daemon.review.review import Served, door_for, serving
 from daemon.review.serving import listen, parse_address
-from models.deciding.decision import Fate
+from models.deciding.rule import Fate
 from tests.filing_desk import Desk
 from tests.pictures import KINDS, save
 from tests.processes import wait_for

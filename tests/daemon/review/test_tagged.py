@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from models.deciding.decision import Fate
+from models.deciding.rule import Fate
 from tests.daemon.review.browser import Page, Reviewed, open_page
 from tests.pictures import KINDS, save
 

@@ -303,7 +303,7 @@ class World(RuleBasedStateMachine):
     def counts_agree(self) -> None:
         assert self.settler.in_flight == len(self.out)
         assert 0 <= self.settler.active <= self.settler.waiting
-        assert self.settler.active <= 3 + len(self.paths)  # a file that changes while held back is active at once
+        assert self.settler.active <= 3 + len(self.paths)  # a file that changes while postponed is active at once
         assert (self.settler.next_due() is None) == (self.settler.waiting == 0)
 
     def teardown(self) -> None:

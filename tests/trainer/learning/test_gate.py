@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from models.checkpoints.head import Pretrained
-from models.deciding.decision import Rule
+from models.deciding.rule import DecisionRule
 from models.scoring import likeness
 from tests.models.small_checkpoints import small_checkpoint
 from tests.trainer.clusters import Ints, clusters, folded
@@ -87,7 +87,7 @@ def test_answers_win_over_the_data_set_and_what_is_new_keeps_its_fold() -> None:
 def test_a_lesson_that_has_more_labels_right_passes() -> None:
     kept = kept_of(150)
     fitted = lesson_of(kept, {digest(1000 + number): CLASSES[number % 3] for number in range(30)}, 30)
-    judgement = judge(fitted, kept, before_of(fitted.images, 0.97), Rule(0.5), may_win_nothing=False)
+    judgement = judge(fitted, kept, before_of(fitted.images, 0.97), DecisionRule(0.5), may_win_nothing=False)
     assert judgement.passed
     assert judgement.figures["labelled"]["images"] == 30
 
@@ -96,10 +96,12 @@ def test_a_lesson_that_wins_nothing_does_not_pass_unless_labels_were_taken_back(
     kept = kept_of(150)
     fitted = lesson_of(kept, {digest(1000 + number): CLASSES[number % 3] for number in range(30)}, 30)
     perfect = replace(before_of(fitted.images, 1), probability=np.ones(180))
-    assert not judge(fitted, kept, perfect, Rule(0.5), may_win_nothing=False).passed
-    assert judge(fitted, kept, perfect, Rule(0.5), may_win_nothing=True).passed
+    assert not judge(fitted, kept, perfect, DecisionRule(0.5), may_win_nothing=False).passed
+    assert judge(fitted, kept, perfect, DecisionRule(0.5), may_win_nothing=True).passed
     hesitant = replace(before_of(fitted.images, 1), probability=np.full(180, 0.4))
-    assert judge(fitted, kept, hesitant, Rule(0.5), may_win_nothing=False).passed, "as many are right, and surer"
+    assert judge(fitted, kept, hesitant, DecisionRule(0.5), may_win_nothing=False).passed, (
+        "as many are right, and surer"
+    )
 
 
 @pytest.mark.parametrize(("count", "passes"), [(20, False), (190, True)])
@@ -107,21 +109,21 @@ def test_where_few_images_judge_their_loss_has_to_be_clearly_lower(count: int, p
     """It wins with labelled images hardly more than it loses with the others: with few of them that may be chance."""
     kept = kept_of(count)
     fitted = lesson_of(kept, {digest(1000 + number): CLASSES[number % 3] for number in range(12)}, 12)
-    _, probability = outcomes(fitted, Rule(0.5))
+    _, probability = outcomes(fitted, DecisionRule(0.5))
     lost = -np.log(probability[:count]).sum()
     less_sure = np.exp(-1.1 * lost / 12) * probability
     before = replace(before_of(fitted.images, 1), probability=np.where(fitted.images.is_labelled, less_sure, 1))
-    judgement = judge(fitted, kept, before, Rule(0.5), may_win_nothing=False)
+    judgement = judge(fitted, kept, before, DecisionRule(0.5), may_win_nothing=False)
     assert judgement.passed == passes
     assert ("more labels will tell" in judgement.reason) != passes
-    assert judge(fitted, kept, before, Rule(0.5), may_win_nothing=True).passed
+    assert judge(fitted, kept, before, DecisionRule(0.5), may_win_nothing=True).passed
 
 
 def test_a_lesson_that_loses_labelled_images_does_not_pass_although_labels_were_taken_back() -> None:
     kept = kept_of(150)
     answers: dict[str, str | None] = {digest(1000 + number): CLASSES[(number + 1) % 3] for number in range(12)}
     fitted = lesson_of(kept, answers, 12)  # which contradict the data set
-    judgement = judge(fitted, kept, before_of(fitted.images, 1), Rule(0.5), may_win_nothing=True)
+    judgement = judge(fitted, kept, before_of(fitted.images, 1), DecisionRule(0.5), may_win_nothing=True)
     assert judgement.figures["data_set"]["right"] == judgement.figures["data_set"]["images"]
     assert not judgement.passed
     assert "nothing is won" in judgement.reason
@@ -131,7 +133,7 @@ def test_a_lesson_that_loses_the_data_set_does_not_pass() -> None:
     kept = kept_of(150)
     wrong: dict[str, str | None] = {digest(1000 + number): CLASSES[(number + 1) % 3] for number in range(120)}
     fitted = lesson_of(kept, wrong, 120)
-    judgement = judge(fitted, kept, before_of(fitted.images, 150 / 270), Rule(0.5), may_win_nothing=False)
+    judgement = judge(fitted, kept, before_of(fitted.images, 150 / 270), DecisionRule(0.5), may_win_nothing=False)
     assert not judgement.passed
     assert "more than chance is lost" in judgement.reason
 
@@ -146,7 +148,7 @@ def test_small_losses_of_many_lessons_do_not_add_up() -> None:
     )
     kept = kept_of(150, predicted=noisy, labels=noisy)
     in_use = before_of(fitted.images, 0.5)
-    assert not judge(fitted, kept, in_use, Rule(0.5), may_win_nothing=False).passed
+    assert not judge(fitted, kept, in_use, DecisionRule(0.5), may_win_nothing=False).passed
 
 
 def test_negatives_are_one_more_output_and_neither_trusted_nor_known() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from models.classifier import Classifier
-from models.deciding.decision import Rule
+from models.deciding.rule import DecisionRule
 from models.inference.runtime import FeatureExtractor
 from tests.models.small_checkpoints import small_checkpoint
 from tests.trainer.clusters import Ints, clusters, folded
@@ -89,7 +89,7 @@ def test_a_burst_counts_as_one_image() -> None:
     fitted = fit_lesson(images, [part], kept.recipe, None, None)
     right = np.arange(len(images.labels)) < 150
     before = Before(np.full(len(right), True), right, np.where(right, 0.9, 0.1))
-    judgement = judge(fitted, kept, before, Rule(0.5), may_win_nothing=False)
+    judgement = judge(fitted, kept, before, DecisionRule(0.5), may_win_nothing=False)
     counts = judgement.figures["labelled"]
     assert (counts["images"], counts["near_duplicates"]) == (1, 9)
     assert counts["right"] == 1

@@ -6,7 +6,7 @@ import numpy as np
 
 from models.classifier import Prediction
 from models.deciding.class_tree import ClassTree
-from models.deciding.decision import Fate, Rule
+from models.deciding.rule import DecisionRule, Fate
 from trainer.measuring.filed_as import filed_as
 
 TREE = ClassTree(["animals/cat", "animals/dog", "car"])
@@ -15,7 +15,7 @@ UNKNOWN = np.array([False, False, False, True])
 
 
 def test_each_has_a_fate_and_a_folder() -> None:
-    assert filed_as(Rule(0.75, levels={1: 0.75}), TREE, PROBABILITIES, UNKNOWN) == [
+    assert filed_as(DecisionRule(0.75, levels={1: 0.75}), TREE, PROBABILITIES, UNKNOWN) == [
         (Fate.SURE, "animals/cat"),
         (Fate.ROLLED_UP, "animals"),
         (Fate.UNSURE, None),
@@ -24,7 +24,7 @@ def test_each_has_a_fate_and_a_folder() -> None:
 
 
 def test_it_is_what_the_daemon_decides_one_by_one() -> None:
-    rule, groups = Rule(0.75, levels={1: 0.75}), TREE.score(PROBABILITIES)
+    rule, groups = DecisionRule(0.75, levels={1: 0.75}), TREE.score(PROBABILITIES)
     for row, (fate, folder) in enumerate(filed_as(rule, TREE, PROBABILITIES, UNKNOWN)):
         prediction = Prediction(
             TREE.classes[int(PROBABILITIES[row].argmax())],
@@ -33,4 +33,4 @@ def test_it_is_what_the_daemon_decides_one_by_one() -> None:
             tuple(group.of(row) for group in groups),
         )
         ruling = rule.decide(prediction)
-        assert (ruling.fate, ruling.label if ruling.fate.is_filed else None) == (fate, folder)
+        assert (ruling.fate, ruling.label if ruling.fate.is_of_class else None) == (fate, folder)

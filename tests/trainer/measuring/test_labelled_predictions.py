@@ -6,7 +6,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from models.deciding.decision import Rule
+from models.deciding.rule import DecisionRule
 from trainer.measuring.filing_counts import LevelCounts, ThresholdCounts
 from trainer.measuring.labelled_predictions import LabelledPredictions
 
@@ -153,7 +153,7 @@ NESTED = LabelledPredictions(
 
 
 def test_an_inner_folder_is_right_for_all_classes_below_it() -> None:
-    counts = NESTED.counts_by(Rule(0.75, levels={1: 0.75}))
+    counts = NESTED.counts_by(DecisionRule(0.75, levels={1: 0.75}))
     assert counts.levels == (LevelCounts(0, 0.75, 1, 0), LevelCounts(1, 0.75, 2, 1))
     assert (counts.filed, counts.wrong, counts.unsure) == (3, 1, 1)
     assert counts.figures()["levels"][1] == {

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from models.checkpoints.metadata import Level, Promise
-from models.deciding.decision import NOWHERE, Rule
+from models.deciding.rule import NOWHERE, DecisionRule
 from tests.models.small_checkpoints import small_checkpoint
 from trainer.measuring.labelled_predictions import LabelledPredictions
 from trainer.measuring.levels import find_levels, lapsed_levels
@@ -91,7 +91,7 @@ def test_unknown_images_are_filed_nowhere() -> None:
     strange = LabelledPredictions(CLASSES, images.labels, images.probabilities, np.full(300, True))
     levels = find_levels(strange, np.arange(300), 0.9, [0.02])
     assert levels == [Level(depth=1)]
-    assert (strange.places(Rule(0.0, levels={1: 0.0})) == NOWHERE).all()
+    assert (strange.places(DecisionRule(0.0, levels={1: 0.0})) == NOWHERE).all()
 
 
 def test_near_duplicates_count_once() -> None:
@@ -105,9 +105,9 @@ def test_without_a_share_the_threshold_is_that_of_folders_too() -> None:
     images = predictions(10, 10, wrong=4)
     found = made(images, None)
     assert found.levels == ()
-    assert found.rule(CLASSES) == Rule(0.5, levels={1: 0.5})
+    assert found.rule(CLASSES) == DecisionRule(0.5, levels={1: 0.5})
     given = found.with_given(0.8, insisted=False)
-    assert given.rule(CLASSES) == Rule(0.8, levels={1: 0.8})
+    assert given.rule(CLASSES) == DecisionRule(0.8, levels={1: 0.8})
     assert "80 % sure of for the folder above their class (animals/) go there: of 20 judged images 10, 0 of them" in (
         " ".join(given.sentences(images))
     )
@@ -129,7 +129,7 @@ def test_two_depths_are_found_from_the_deepest_up() -> None:
     images = LabelledPredictions(classes, labels, probabilities)
     levels = find_levels(images, np.arange(400), 0.9, [0.02])
     assert [level.depth for level in levels] == [2, 1]
-    counts = images.counts_by(Rule(0.9, levels={level.depth: level.threshold or 0 for level in levels}))
+    counts = images.counts_by(DecisionRule(0.9, levels={level.depth: level.threshold or 0 for level in levels}))
     assert [(each.depth, each.filed, each.wrong) for each in counts.inner] == [(2, 200, 0), (1, 200, 0)]
 
 

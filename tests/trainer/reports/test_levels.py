@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.deciding.decision import Rule
+from models.deciding.rule import DecisionRule
 from trainer.measuring.labelled_predictions import LabelledPredictions
 from trainer.reports.levels import filing_table, folder_table, shared_folder
 from trainer.reports.report import describe, write_report
@@ -19,7 +19,7 @@ IMAGES = LabelledPredictions(
     np.array([0, 0, 1, 1, 2, 0]),
     np.array([[0.9, 0.1, 0], [0.5, 0.4, 0.1], [0.9, 0.05, 0.05], [0.1, 0.9, 0], [0.1, 0.1, 0.8], [0.02, 0.03, 0.95]]),
 )
-COUNTS = IMAGES.counts_by(Rule(0.75, levels={1: 0.85}))
+COUNTS = IMAGES.counts_by(DecisionRule(0.75, levels={1: 0.85}))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What is decided of an image before it is filed, and what became of that."""
+"""What the filer is asked to do with an image, and what became of it."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from daemon.files.source import Source
 from daemon.filing.status import Status
 from daemon.journal.labels import How, Label
 from daemon.journal.records import Filing
-from models.deciding.decision import Fate, Prediction, Ruling
+from models.deciding.rule import Fate, Prediction, Ruling
 from models.errors import ImageError
 from models.files.markers import Kind
 from models.text.language import tr, trn
 
 
 @dataclass(frozen=True, kw_only=True)
-class Decision:
+class FilingRequest:
     """Destination of one image: ``folder`` is relative to the output, such as ``dog`` or ``quarantine/truncated``.
 
     ``reason`` marks an unreadable image (a slug, with ``detail`` as the sentence for people); else it is None.
     ``detail`` without ``reason`` says that an image is unknown, and how strange it is, or that it was decided together
-    with others. ``fate`` is what was decided of an image that was classified: a decision has either a fate or a reason.
-    ``how``: it is a person's, which is kept as a label; None: the model's. ``origin``: where an image was filed from
+    with others. ``fate`` is that of an image that was classified: a request has either a fate or a reason. ``how``: a
+    person said so, which is kept as a label; None: the model did. ``origin``: where an image was filed from
     that lies in the output. ``action``: what is done with it; None: what the rules say. ``again``: also if it was filed
     before, as it is.
     """
@@ -49,9 +49,9 @@ class Decision:
         """Say what its folder is for."""
         if self.reason is not None:
             return "quarantine"
-        return "class" if self.fate is not None and self.fate.is_filed else "others"
+        return "class" if self.fate is not None and self.fate.is_of_class else "others"
 
-    def together_with(self, others: int) -> Decision:
+    def together_with(self, others: int) -> FilingRequest:
         """Note that it was made for so many other images, too."""
         if not others:
             return self
@@ -59,12 +59,14 @@ class Decision:
         return replace(self, detail="; ".join(filter(None, (self.detail, note))))
 
 
-def by_ruling(source: Source, prediction: Prediction, ruling: Ruling, others_dir: str, model_digest: str) -> Decision:
-    """Make the decision of an image that was classified: the folder of its class, or that of the others."""
+def by_ruling(
+    source: Source, prediction: Prediction, ruling: Ruling, others_dir: str, model_digest: str
+) -> FilingRequest:
+    """Make the request of an image that was classified: the folder of its class, or that of the others."""
     unlike = tr("unlike anything it was taught: {times:.2f} times the limit", times=prediction.strangeness)
-    return Decision(
+    return FilingRequest(
         source=source,
-        folder=ruling.label if ruling.fate.is_filed else others_dir,
+        folder=ruling.label if ruling.fate.is_of_class else others_dir,
         fate=ruling.fate,
         label=ruling.label,
         confidence=ruling.confidence,
@@ -73,20 +75,22 @@ def by_ruling(source: Source, prediction: Prediction, ruling: Ruling, others_dir
     )
 
 
-def unreadable(source: Source, error: ImageError, quarantine_dir: str) -> Decision:
-    """Make the decision of an image that could not be decoded."""
-    return Decision(source=source, folder=f"{quarantine_dir}/{error.reason}", reason=error.reason, detail=str(error))
+def unreadable(source: Source, error: ImageError, quarantine_dir: str) -> FilingRequest:
+    """Make the request of an image that could not be decoded."""
+    return FilingRequest(
+        source=source, folder=f"{quarantine_dir}/{error.reason}", reason=error.reason, detail=str(error)
+    )
 
 
 class FilingResult(NamedTuple):
-    """What became of one decision; ``row`` is its row of the journal, ``error`` a sentence why it is tried again.
+    """What became of one request; ``row`` is its row of the journal, ``error`` a sentence why it is tried again.
 
     ``inside``: the folder below that of the class, where the layout has one. ``elsewhere``: the output that it went to,
     where that is not the main one. ``original``: it is a duplicate of the image that lies there, and was not to go to
-    the decision's folder.
+    the request's folder.
     """
 
-    decision: Decision
+    request: FilingRequest
     status: Status
     row: Filing
     error: str | None = None

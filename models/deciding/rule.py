@@ -32,13 +32,13 @@ class Fate(StrEnum):
     however improbable its class is.
     """
 
-    SURE = "filed"  # into the folder of its class; reports of the trainer have this word for it
+    SURE = "sure"  # of its class
     ROLLED_UP = "rolled up"  # sure to be of one of the classes below a folder, and not of which
     UNSURE = "unsure"  # less probable than the threshold
     UNKNOWN = "unknown"  # so strange that its class means nothing
 
     @property
-    def is_filed(self) -> bool:
+    def is_of_class(self) -> bool:
         """Whether the image goes into the folder of its label, not into that of the others."""
         return self in (Fate.SURE, Fate.ROLLED_UP)
 
@@ -99,7 +99,7 @@ class Limit(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Rule:
+class DecisionRule:
     """A ``threshold`` in 0..1, and whether unknown images are refused, however probable their class is.
 
     ``levels`` has the thresholds of inner folders by their depth; at a depth without one nothing is rolled up. ``own``
@@ -152,12 +152,12 @@ class Rule:
             return Ruling(fate, group.folder, group.probability)
         return Ruling(fate, prediction.label, prediction.confidence)
 
-    def _for(self, prediction: Prediction) -> Rule:
+    def _for(self, prediction: Prediction) -> DecisionRule:
         """Return the rule that holds for the class of a prediction, and for the inner folders above it."""
         limit = self.own.get(prediction.label, Limit(self.threshold, self.refuses_unknown))
         own_levels = {group.depth: self.own[group.folder] for group in prediction.groups if group.folder in self.own}
         levels = {**self.levels, **{depth: own.threshold for depth, own in own_levels.items()}}
-        return Rule(limit.threshold, limit.refuses_unknown, levels)
+        return DecisionRule(limit.threshold, limit.refuses_unknown, levels)
 
 
 _FATES = {AT_CLASS: Fate.SURE, NOWHERE: Fate.UNSURE}
