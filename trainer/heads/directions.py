@@ -87,9 +87,9 @@ class Inputs:
         return along
 
     def in_all_directions(self) -> Inputs:
-        """Return these with every feature as a main direction, where there are more of them than main ones."""
-        count, width = self.scaled.shape
-        if self.directions.basis.shape[1] >= min(count, width):
+        """Return these with every feature as a main direction, unless the main ones span all that is there."""
+        width, rank = self.directions.basis.shape
+        if rank < _RANK or rank == width:  # where there are fewer than were looked for, there are no others
             return self
         whole = Inputs(self.scaled)
         variances = np.full(width, np.float32(1))

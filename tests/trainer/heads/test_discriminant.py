@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.trainer.clusters import clusters, task
+from trainer.heads.directions import Inputs
 from trainer.heads.discriminant import fit_discriminant
 from trainer.measuring.calibration import accuracy
 
@@ -44,10 +45,12 @@ def test_one_image_a_class_is_enough() -> None:
         assert accuracy(head.logits(made.scaled), made.labels) == 1
 
 
-@pytest.mark.parametrize(("images", "width"), [(400, 300), (60, 300), (400, 20)])
-def test_in_all_directions_it_has_the_whole_covariance(images: int, width: int) -> None:
+@pytest.mark.parametrize(("images", "width", "rank"), [(400, 300, 300), (60, 300, 59), (400, 20, 20)])
+def test_in_all_directions_it_has_the_whole_covariance(images: int, width: int, rank: int) -> None:
     made = task(images, 3, width=width, folds=0)
-    made = replace(made, inputs=made.inputs.in_all_directions())
+    centred = Inputs(made.scaled - made.scaled.mean(axis=0))
+    made = replace(made, inputs=centred.in_all_directions())
+    assert made.inputs.directions.basis.shape == (width, rank), "few centred images lie in fewer directions"
     ((head,),) = fit_discriminant(made, [0.3])
     means = np.stack([made.scaled[made.labels == label].mean(axis=0) for label in range(3)])
     within = made.scaled - means[made.labels]

@@ -40,7 +40,7 @@ def findings(page: Page) -> list[str]:
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (360, True)])
 def test_no_view_has_a_serious_finding(new_page: Opener, width: int, dark: bool) -> None:
     page = new_page(width, dark=dark)
-    Stub(language="ko" if dark else "en").open(page)
+    Stub(count=12, language="ko" if dark else "en").open(page)
     for view, awaited in VIEWS.items():
         page.goto(f"{ADDRESS}{view}")
         page.wait_for_selector(awaited)
