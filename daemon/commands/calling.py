@@ -34,6 +34,12 @@ def operate(place: FiledOutput, method: str, params: Params) -> Operation:
         return (yield from client.call(method, params.model_dump(mode="json")))
 
 
+def operate_by_daemon(place: FiledOutput, method: str, params: Params) -> Operation:
+    """Have the running daemon carry out an operation. Raises `UserError`, also where none runs."""
+    with running_daemon(place.settings, named=True) as client:
+        return (yield from client.call(method, params.model_dump(mode="json")))
+
+
 def find_daemon(settings: Settings, *, patience: float = PATIENCE) -> ControlClient | None:
     """Connect to the daemon that files into the output of these settings; None where none answers.
 

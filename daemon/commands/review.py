@@ -7,6 +7,7 @@ import getpass
 import re
 import signal
 import sys
+import time
 import webbrowser
 from contextlib import closing
 from pathlib import Path
@@ -14,11 +15,12 @@ from typing import TYPE_CHECKING
 
 from loguru import logger
 
-from daemon.commands.calling import find_daemon, operate
+from daemon.commands.calling import find_daemon, operate, operate_by_daemon
 from daemon.commands.filters import FiledOutput, add_place
 from daemon.monitoring.logs import start_logging
+from daemon.operations.desk import Operation, Params
 from daemon.review.keys import PASSWORD_FILE, Keys, set_password
-from daemon.review.place import ReviewedOutput
+from daemon.review.place import GRACE_SECONDS, ReviewedOutput
 from models.allowed import allow_plugins
 from models.errors import UserError
 from models.text.commandline import Parser
@@ -49,18 +51,28 @@ def main(arguments: list[str]) -> int:
 
 
 def _reviewed(place: FiledOutput) -> ReviewedOutput:
+    seen = -float("inf")
+
     def is_running() -> bool:
+        nonlocal seen
         client = find_daemon(place.settings, patience=_PATIENCE)
         if client is None:
             return False
         client.close()
+        seen = time.monotonic()
         return True
+
+    def carry_out(method: str, params: Params) -> Operation:
+        # A daemon that ends at this moment may be started again at once: it must find its locks free.
+        if time.monotonic() - seen < GRACE_SECONDS:
+            return (yield from operate_by_daemon(place, method, params))
+        return (yield from operate(place, method, params))
 
     return ReviewedOutput(
         settings=place.settings,
         journal=place.journal,
         roots=place.roots,
-        operate=lambda method, params: operate(place, method, params),
+        operate=carry_out,
         is_running=is_running,
     )
 

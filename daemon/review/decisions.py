@@ -16,6 +16,7 @@ from loguru import logger
 
 from daemon.review.api import Decision, DecisionState, LabelDecision
 from daemon.review.carrying_out import CarryingOut, Done
+from daemon.review.place import GRACE_SECONDS
 from daemon.review.refusals import Refusal
 from models.errors import UserError
 from models.text.language import tr
@@ -26,8 +27,6 @@ MOST_KNOWN = 20_000
 _AT_ONCE, _LONGEST_PAUSE = 50, 5.0
 #: How often a decision is tried that the daemon refuses, although it answers.
 _TRIES = 3
-#: Seconds that decisions wait for a daemon which has answered before: it may be restarting.
-GRACE_SECONDS = 30.0
 
 
 @dataclass

@@ -11,6 +11,9 @@ from daemon.files.roots import Roots
 from daemon.operations.classes import ClassFolder
 from daemon.operations.desk import Operation, Params
 
+#: Seconds that decisions wait for a daemon which has answered before: it may be restarting.
+GRACE_SECONDS = 30.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReviewedOutput:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
@@ -61,6 +62,9 @@ def serving(place: ReviewedOutput, door: Door) -> Iterator[Served]:
         closing.callback(comparing.close)
         unlikeness = Unlikeness(comparing, decisions.count_change)
         views = Views(place, images, pile, Grouping(comparing, delay=_GROUPING_AFTER), unlikeness, decisions)
+        warming = threading.Thread(target=views.warm_up, name="warming", daemon=True)
+        warming.start()
+        closing.callback(warming.join)
         tasks = ModelTasks(place, decisions.count_change)
         closing.callback(tasks.close)
         parts = Parts(

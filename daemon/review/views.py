@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -71,6 +72,12 @@ class Views:
         self._unlikeness = unlikeness
         self._decisions = decisions
         self._counts = _Counts(images)
+
+    def warm_up(self) -> None:
+        """Read what every page begins with, before one is loaded."""
+        with suppress(Refusal, UserError):  # whoever loads it is told
+            self.classes()
+            self._pile.current()
 
     def unsure(self, after: int | None, limit: int, images: int) -> UnsurePage:
         """Show some groups of the pile, each with its first images. Raises `Refusal`."""
