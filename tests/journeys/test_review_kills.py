@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,7 +79,7 @@ def started_again(place: Path) -> Iterator[Daemon]:
                 return
 
 
-def decisions_on(browser: Browser) -> list[dict[str, object]]:
+def decisions_on(browser: Browser) -> list[dict[str, Any]]:
     """Decide on all images of the pile."""
     images = browser.get(f"/api/live?minutes=600&limit={IMAGES}").json()["images"]
     return [
@@ -87,7 +88,7 @@ def decisions_on(browser: Browser) -> list[dict[str, object]]:
     ]
 
 
-def send(browser: Browser, decisions: list[dict[str, object]]) -> None:
+def send(browser: Browser, decisions: list[dict[str, Any]]) -> None:
     """Send a few at a time, each once the server has the ones before."""
     for start in range(0, len(decisions), BATCH):
         assert browser.post("/api/decisions", {"decisions": decisions[start : start + BATCH]}).status == 200
