@@ -65,6 +65,7 @@ class Policy:
     limits: Limits = field(default_factory=Limits)
     rules: ClassRules | None = None
     burst_seconds: float = 0.0  # 0: each image is decided by itself
+    only_tags: bool = False
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Policy:
@@ -79,7 +80,13 @@ class Policy:
             limits=Limits(memory=settings.decode_memory_mb << 20, seconds=settings.decode_seconds),
             rules=settings.class_rules,
             burst_seconds=settings.burst_seconds,
+            only_tags=settings.action == "tag",
         )
+
+    def threshold_for(self, metadata: Metadata) -> Threshold:
+        """Return the threshold in force with a checkpoint."""
+        others = None if self.only_tags else self.others_dir
+        return in_force(self.threshold, metadata, self.rules, others=others)
 
 
 class ModelFailed(Exception):
@@ -169,7 +176,7 @@ class Pipeline:
     @property
     def threshold(self) -> Threshold:
         """Threshold in force, from the policy and the classifier in use."""
-        return in_force(self._policy.threshold, self.classifier.metadata, self._policy.rules)
+        return self._policy.threshold_for(self.classifier.metadata)
 
     @property
     def _rule(self) -> DecisionRule:

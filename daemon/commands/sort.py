@@ -41,7 +41,6 @@ from daemon.monitoring.messages import fields, line, shown
 from daemon.monitoring.progress import Progress, bar_fits
 from daemon.pipeline import ModelFailed, Pipeline, Policy
 from daemon.reloading.loader import CheckpointOpener, CheckpointOptions, ComingClassifier
-from daemon.reloading.threshold import in_force
 from daemon.state import refuse_inbox_at_work
 from daemon.watching.skipped import Skipped
 from models.allowed import allow_plugins
@@ -228,7 +227,7 @@ def _open(settings: Settings, policy: Policy, on_transforms: Callable[[Sequence[
     opener = CheckpointOpener(options, WeightsStore(settings.cache_dir))
     published = options.source.find_or_raise() or opener.starter()
     classifier = opener.open(published.path, published.digest, None, on_transforms)
-    threshold = in_force(policy.threshold, classifier.metadata)
+    threshold = policy.threshold_for(classifier.metadata)
     logger.info("{}", threshold)
     if threshold.rolled_up:
         logger.info("{}", threshold.rolled_up)

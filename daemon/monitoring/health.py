@@ -101,13 +101,14 @@ class ModelHealth(_Record):
 class ThresholdHealth(_Record):
     """From which probability on an image is filed, and why; ``unknown_too``: unknown ones go to the others besides.
 
-    ``levels``: the same for inner folders, by their depth.
+    ``levels``: the same for inner folders, by their depth. ``others``: their folder; None where images are only tagged.
     """
 
     value: float
     why: str
     unknown_too: bool
     levels: dict[int, float] = {}
+    others: str | None = "others"
 
 
 class Health(_Record):
@@ -378,6 +379,7 @@ def _threshold(threshold: Threshold) -> ThresholdHealth:
         why=threshold.why,
         unknown_too=threshold.refuses_unknown,
         levels=dict(threshold.rule.levels),
+        others=threshold.others,
     )
 
 

@@ -31,10 +31,12 @@ class Threshold:
     """Rule in force, and the reason for its threshold, in words that continue a sentence.
 
     A reason without figures is translated where it is shown: `status` may speak another language than the daemon.
+    ``others``: the folder of unsure images; None where they lie where they are, since all are only tagged.
     """
 
     rule: DecisionRule
     why: str
+    others: str | None = "others"
 
     @property
     def value(self) -> float:
@@ -51,22 +53,18 @@ class Threshold:
         return self.rule.decide(prediction)
 
     def __str__(self) -> str:
+        what = tr("get no tag") if self.others is None else tr("go to {folder}/", folder=shown(self.others))
+        values = {"sure": percent(self.value), "what": what, "why": tr(self.why)}
+        if self.value == 0 and self.refuses_unknown:
+            return tr("only pictures unlike anything it was taught {what}: {why}", **values)
         if self.value == 0:
-            if self.refuses_unknown:
-                return tr("only pictures unlike anything it was taught go to others/: {why}", why=tr(self.why))
-            return tr("every readable image goes to its class: {why}", why=tr(self.why))
+            return tr("every readable image goes to its class: {why}", **values)
         if self.refuses_unknown:
             return tr(
-                "pictures it is less than {sure} % sure of go to others/, "
-                "as do those unlike anything it was taught: {why}",
-                sure=percent(self.value),
-                why=tr(self.why),
+                "pictures it is less than {sure} % sure of, or that are unlike anything it was taught, {what}: {why}",
+                **values,
             )
-        return tr(
-            "pictures it is less than {sure} % sure of go to others/: {why}",
-            sure=percent(self.value),
-            why=tr(self.why),
-        )
+        return tr("pictures it is less than {sure} % sure of {what}: {why}", **values)
 
     @property
     def rolled_up(self) -> str:
@@ -89,18 +87,25 @@ class Threshold:
         )
 
 
-def in_force(chosen: float | None, metadata: Metadata, rules: ClassRules | None = None) -> Threshold:
+def in_force(
+    chosen: float | None,
+    metadata: Metadata,
+    rules: ClassRules | None = None,
+    *,
+    others: str | None = "others",
+) -> Threshold:
     """Return the threshold for a checkpoint. ``chosen``: the user's; None: the checkpoint's own, or else the usual one.
 
     A user who chooses 0 wants everything filed, unknown images too. The user's threshold is that of inner folders, too.
-    ``rules``: those of classes, which may have thresholds of their own.
+    ``rules``: those of classes, which may have thresholds of their own. ``others`` as in `Threshold`.
     """
     value, why = _value(chosen, metadata)
     levels = metadata.served_levels if chosen is None else dict.fromkeys(metadata.tree.depths, chosen)
     measures = metadata.unknown is not None
     own = {} if rules is None else rules.thresholds([*metadata.classes, *metadata.tree.inner_folders])
     limits = {label: Limit(own_value, measures and own_value != 0) for label, own_value in own.items()}
-    return Threshold(DecisionRule(value, refuses_unknown=measures and chosen != 0, levels=levels, own=limits), why)
+    rule = DecisionRule(value, refuses_unknown=measures and chosen != 0, levels=levels, own=limits)
+    return Threshold(rule, why, others)
 
 
 def inner_folder_rules(chosen: float | None, metadata: Metadata) -> list[str]:

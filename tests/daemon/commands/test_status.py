@@ -79,7 +79,7 @@ def test_people_read_everything_at_a_glance() -> None:
         "inbox       /usb (MISSING: No such file or directory)",
         "output      /sorted",
         "model       hybrid, checkpoint 0123456789ab; classes: 4, reloads: 2",
-        "threshold   pictures it is less than 75 % sure of go to others/, as do those unlike anything it was taught: "
+        "threshold   pictures it is less than 75 % sure of, or that are unlike anything it was taught, go to others/: "
         "so at most 1 % of those filed are wrong",
         "queue       3 waiting, 1 in flight",
         "oldest      waiting for 10 s",

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from daemon import config
+from daemon.pipeline import Policy
 from daemon.reloading.threshold import alike, in_force, inner_folder_rules
 from models.checkpoints.metadata import DEFAULT_THRESHOLD, Level, Promise, Unknown
 from models.text.language import speaking
@@ -141,6 +143,16 @@ def test_checkpoints_that_keep_what_was_asked_for_otherwise_are_not_alike() -> N
     assert not alike(kept, small_checkpoint(**NOTHING | asked).metadata)
     higher = PROMISED.model_copy(update={"threshold": 0.8})
     assert alike(kept, small_checkpoint(**NOTHING | asked | {"threshold": 0.8, "promises": [higher]}).metadata)
+
+
+@pytest.mark.parametrize(
+    ("settings", "what"),
+    [({"others_dir": "나머지"}, "go to 나머지/"), ({"action": "tag"}, "get no tag")],
+)
+def test_what_becomes_of_unsure_images_is_said_as_it_is(settings: dict[str, Any], what: str) -> None:
+    metadata = small_checkpoint(**NOTHING | {"threshold": 0.7}).metadata
+    said = str(Policy.from_settings(config.load(settings)).threshold_for(metadata))
+    assert said == f"pictures it is less than 70 % sure of {what}: the checkpoint's own threshold"
 
 
 def test_a_threshold_near_1_is_not_said_to_be_100_percent() -> None:
