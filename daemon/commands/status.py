@@ -288,9 +288,8 @@ def _alarms(health: Health, now: float) -> list[tuple[str, str]]:
 
 
 def _threshold(health: ThresholdHealth) -> Threshold:
-    return Threshold(
-        DecisionRule(health.value, refuses_unknown=health.unknown_too, levels=health.levels), retold(health.why)
-    )
+    rule = DecisionRule(health.value, refuses_unknown=health.unknown_too, levels=health.levels)
+    return Threshold(rule, retold(health.why), health.others)
 
 
 def _error(health: Health, now: float) -> str:
