@@ -169,7 +169,7 @@ class WorkLoop:
         taken = self._configuration.refresh(self._pipeline, self._reloader)
         with speaking_for_itself():  # a client is only told of the settings
             self._monitor.adopt(self._configuration.settings, taken)
-            announce_rules(self._configuration.settings.class_rules, self._pipeline.classifier.classes)
+            announce_rules(self._configuration.settings, self._pipeline.classifier.classes)
             if self._corrections is not None:
                 self._corrections.adopt(self._configuration.settings)
             if self._lessons is not None:
@@ -239,7 +239,7 @@ class WorkLoop:
             )
             rules = self._configuration.settings.class_rules
             if rules.unknown(newer.classes) != rules.unknown(before.classes):
-                announce_rules(rules, newer.classes)
+                announce_rules(self._configuration.settings, newer.classes)
             self._monitor.took_over(newer)
             if self._corrections is not None:
                 self._corrections.use(newer.classes)

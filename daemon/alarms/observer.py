@@ -35,7 +35,7 @@ class Watched:
 
     inboxes: tuple[Path, ...]
     inside: bool
-    output: Path
+    outputs: tuple[Path, ...]
     others: Path
     state: Path
     causes: frozenset[Cause]
@@ -48,7 +48,7 @@ class Watched:
         return cls(
             inboxes=tuple(settings.watch),
             inside=watches_inside(settings),
-            output=settings.output,
+            outputs=tuple(settings.outputs),
             others=settings.output / settings.others_dir,
             state=state,
             causes=frozenset(map(Cause, settings.alarms)),
@@ -59,13 +59,13 @@ class Watched:
     @property
     def folders(self) -> tuple[Path, ...]:
         """The folders whose drives are watched."""
-        return (self.output, self.state, *self.inboxes)
+        return (*self.outputs, self.state, *self.inboxes)
 
     def inbox_of(self, folder: Path) -> Path | None:
         """Return the inbox that a folder is, or lies in; None for a class folder and others."""
         if not self.inside:
             return folder if folder in self.inboxes else None
-        if folder.is_relative_to(self.output) and self.output not in self.inboxes:
+        if any(folder.is_relative_to(output) for output in self.outputs if output not in self.inboxes):
             return None
         inboxes = [inbox for inbox in self.inboxes if folder.is_relative_to(inbox)]
         return max(inboxes, key=lambda inbox: len(inbox.parts), default=None)

@@ -1,4 +1,4 @@
-"""Room on the drives of the output, the state and the inboxes."""
+"""Room on the drives of the outputs, the state and the inboxes."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from daemon.alerts.addresses import CREDENTIAL
 from daemon.commands.review_unit import escaped
 from daemon.commands.unit_steps import Setup
+from daemon.commands.unit_words import specifier_free
 from daemon.config import PREFIX, Settings
 from models.text.language import tr
 
@@ -53,7 +54,7 @@ def _lines(daemon_unit: str, settings: Settings, file: Path | None, daemon_name:
                 command = value.partition(" -m daemon")[0]
                 yield f"ExecStart={command} -m daemon alerts{_options(settings, file, is_users=is_users)}"
                 if settings.alerts_file is not None and not is_users:
-                    yield f"LoadCredential={CREDENTIAL}:{settings.alerts_file}"
+                    yield f"LoadCredential={CREDENTIAL}:{specifier_free(str(settings.alerts_file))}"
             case "[Install]":
                 yield from _confinement(is_users=is_users)
                 yield ""

@@ -21,7 +21,7 @@ from models.errors import UserError
 from models.text.commandline import EXIT_LEFT_BEHIND, Parser
 from models.text.completion import offer
 from models.text.invocation import spelled
-from models.text.language import tr
+from models.text.language import mark, tr
 
 #: Names of one call: a line of the protocol has room for a few thousand.
 _AT_ONCE = 500
@@ -33,7 +33,7 @@ class _Relabelling:
     def __init__(self, place: FiledOutput, options: argparse.Namespace) -> None:
         self._place, self._options = place, options
         self.run = new_run()
-        self.moved = self.confirmed = 0
+        self.moved = self.tagged = self.confirmed = 0
 
     def operation(self) -> Operation:
         """Relabel all images, and yield an item for each."""
@@ -48,7 +48,9 @@ class _Relabelling:
                 run=self.run,
             )
             for item in operate(self._place, "relabel", params):
-                self.moved += item.get("outcome") in (Status.FILED, Status.PLANNED)
+                if item.get("outcome") in (Status.FILED, Status.PLANNED):
+                    stays = item["destination"] == item["file"]
+                    self.moved, self.tagged = self.moved + (not stays), self.tagged + stays
                 self.confirmed += item.get("outcome") == CONFIRMED
                 yield item
         return {}
@@ -62,18 +64,29 @@ def main(arguments: list[str]) -> int:
     relabelling = _Relabelling(place, options)
 
     def summary(answer: Answer) -> Iterator[str]:
-        counts = {"moved": relabelling.moved, "confirmed": relabelling.confirmed, "left": answer.left}
-        if options.dry_run:
-            yield tr("{moved} would move, {confirmed} lie there already, {left} left", **counts)
-            return
-        yield tr("{moved} moved, {confirmed} lay there already, {left} left", **counts)
-        if relabelling.moved:
+        yield _counted(relabelling, answer.left, dry_run=options.dry_run)
+        if not options.dry_run and (relabelling.moved or relabelling.tagged):
             undo = spelled("python -m daemon undo") + f" --run {relabelling.run}{place_again(options)}"
             yield tr("To take it back: {command}", command=undo)
 
     answer = Answer(relabelling.operation(), DONE)
     answer.print(as_json=options.json, summary=summary)
     return EXIT_LEFT_BEHIND if answer.left else 0
+
+
+def _counted(done: _Relabelling, left: int, *, dry_run: bool) -> str:
+    counts = {"moved": done.moved, "tagged": done.tagged, "confirmed": done.confirmed, "left": left}
+    if not done.tagged:
+        moved = (
+            mark("{moved} would move, {confirmed} lie there already, {left} left"),
+            mark("{moved} moved, {confirmed} lay there already, {left} left"),
+        )
+        return tr(moved[not dry_run], **counts)
+    tagged = (
+        mark("{moved} would move, {tagged} would be tagged, {confirmed} are so already, {left} left"),
+        mark("{moved} moved, {tagged} tagged, {confirmed} were so already, {left} left"),
+    )
+    return tr(tagged[not dry_run], **counts)
 
 
 def _parser() -> Parser:

@@ -34,7 +34,7 @@ from daemon.journal.history import Wanted
 from daemon.journal.journal import read_labels
 from daemon.journal.records import State, new_run
 from daemon.monitoring.logs import start_logging
-from daemon.monitoring.messages import shown
+from daemon.monitoring.messages import shown, some
 from daemon.operations.desk import Item
 from daemon.operations.resort import LABELLED, ResortMove, ResortParams
 from models.text.commandline import EXIT_LEFT_BEHIND, Parser, print_json
@@ -176,17 +176,21 @@ def _print(result: ResortResult, sorter: ResortPlanner, moves: _Moves | None) ->
         print(tr("left: {source}: {error}", source=_from(outcome, sorter.paths.outputs), error=why))
     for (old, new), count in sorter.pairs():
         print(f"{count:7}  {shown(old)} -> {shown(new)}")
-    values = {
+    values: dict[str, object] = {
         "count": len(result.moved),
         "digest": sorter.classifier.digest[:12],
-        "threshold": sorter.threshold.value,
         "stay": ", ".join(tr(text, count=count) for why, text in STAYS.items() if (count := result.stay[why]))
         or tr("none"),
     }
+    own = sorted(sorter.threshold.rule.own.items())
+    values["unsure"] = tr("unsure under {threshold:.2f}", threshold=sorter.threshold.value)
+    if own:
+        classes = some([f"{shown(label)} {limit.threshold:.2f}" for label, limit in own])
+        values["unsure"] = tr("{unsure}; by rules of classes: {classes}", unsure=values["unsure"], classes=classes)
     if moves is None:
-        print(tr("{count} would move by checkpoint {digest} (unsure under {threshold:.2f}); stay: {stay}", **values))
+        print(tr("{count} would move by checkpoint {digest} ({unsure}); stay: {stay}", **values))
     else:
-        print(tr("{count} moved by checkpoint {digest} (unsure under {threshold:.2f}); stay: {stay}", **values))
+        print(tr("{count} moved by checkpoint {digest} ({unsure}); stay: {stay}", **values))
 
 
 def _from(outcome: Outcome, outputs: Sequence[Path]) -> str:

@@ -50,6 +50,10 @@ def rule_findings(settings: Settings, unanswered: AbstractSet[Path]) -> Iterator
 def unknown_rule_findings(settings: Settings, classes: Sequence[str]) -> Iterator[Finding]:
     """Note rules of classes that the model does not have."""
     for name, nearest in settings.class_rules.unknown(classes):
+        if name in settings.other_folders:
+            text = tr("the rule of '{name}' does nothing: that is the folder of other images, and no class", name=name)
+            yield note("class", text)
+            continue
         text = tr("the rule of the class '{name}' does nothing: the model has no such class", name=shown(name))
         yield note("class", text, "" if nearest is None else tr("did you mean '{near}'?", near=nearest))
 

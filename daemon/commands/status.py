@@ -18,17 +18,21 @@ from daemon.config import Settings
 from daemon.files.processes import process_began
 from daemon.monitoring.audits import found
 from daemon.monitoring.health import Health, ThresholdHealth, counted, counted_labels
+from daemon.monitoring.messages import some
 from daemon.reloading.threshold import Threshold
 from daemon.state import STATUS_FILE, is_locked, state_folders, status_path
+from models.checkpoints.promises import percent
 from models.deciding.rule import DecisionRule
 from models.errors import UserError
 from models.text.commandline import Parser, print_json
 from models.text.language import mark, tr, trn
-from models.text.printable import padded
+from models.text.printable import columns, padded, shown
 from models.text.retelling import retold
 
 #: Seconds that a daemon has to answer, before its file is read.
 _PATIENCE = 3.0
+#: Columns of the names of rows, at least.
+_NARROWEST = 11
 
 #: How an inbox is watched; inotify is a name.
 _MODES = {"polling": mark("polling")}
@@ -192,6 +196,7 @@ def as_text(health: Health, running: bool, now: float) -> str:
         ),
         (tr("threshold"), str(threshold)),
         *([(tr("rolled up"), threshold.rolled_up)] if threshold.rolled_up else []),
+        *([(tr("of classes"), _own(health.threshold))] if health.threshold.own else []),
         (
             tr("queue"),
             tr("about {waiting} waiting, {in_flight} in flight", **queue)
@@ -218,7 +223,8 @@ def as_text(health: Health, running: bool, now: float) -> str:
         ),
         (tr("last error"), _error(health, now)),
     ]
-    return "\n".join(f"{padded(name, 11)} {value}" for name, value in rows)
+    width = max(_NARROWEST, *(columns(name) for name, _ in rows))
+    return "\n".join(f"{padded(name, width)} {value}" for name, value in rows)
 
 
 def _state(health: Health, running: bool, now: float) -> str:
@@ -290,6 +296,12 @@ def _alarms(health: Health, now: float) -> list[tuple[str, str]]:
 def _threshold(health: ThresholdHealth) -> Threshold:
     rule = DecisionRule(health.value, refuses_unknown=health.unknown_too, levels=health.levels)
     return Threshold(rule, retold(health.why), health.others)
+
+
+def _own(health: ThresholdHealth) -> str:
+    """Describe the thresholds of classes that have one by a rule."""
+    rules = (f"{shown(label)} {percent(value)} %" for label, value in sorted(health.own.items()))
+    return tr("by their rules, one needs at least: {rules}", rules=some(list(rules)))
 
 
 def _error(health: Health, now: float) -> str:

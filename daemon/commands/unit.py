@@ -118,7 +118,7 @@ def main(arguments: list[str]) -> int:
         "--alerts", action="store_true", dest="sends_alerts", help=tr("the unit that sends alarms, beside the daemon's")
     )
     add_door(parser, default=None)
-    add_settings(parser, Settings.model_fields.keys() - {"alerts"})
+    add_settings(parser, {*config.OPTIONS} - {"alerts"})
     options = vars(parser.parse_args(arguments))
     door = _review_door(options)
     install, user, network = options.pop("install"), options.pop("user"), options.pop("network")

@@ -6,7 +6,6 @@ holds for ``animals/dog``, too, in all that the rule of that class says nothing 
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from daemon.config.values import as_share, as_words, check_layout, one_name, refuse_empty, refuse_windows
 from daemon.files.layout import FLAT
-from models.deciding.class_names import inner_folders_of
+from models.deciding.class_names import check_class_path, inner_folders_of
+from models.errors import CheckpointError
 from models.text.language import tr
 from models.text.spelling import closest
 
@@ -176,7 +176,10 @@ def by_class(given: object) -> object:
         return given
     rules: dict[str, object] = {}
     for key, rule in given.items():
-        name = unicodedata.normalize("NFC", str(key))
+        try:
+            name = check_class_path(str(key))
+        except CheckpointError as error:
+            raise ValueError(str(error)) from error
         if name in rules:
             raise ValueError(tr("two rules are of one class, '{name}': keep one of them", name=name))
         rules[name] = rule

@@ -33,6 +33,13 @@ def _is_before(row: Filing, filing: Filing) -> bool:
     return is_of_image and row.id is not None and filing.id is not None and row.id < filing.id
 
 
+def has_lost_tag(filing: Filing, roots: Roots) -> bool:
+    """Whether somebody has taken the tag of a filing out by now, or its sidecar away."""
+    with suppress(OSError, XmpError), OpenFolders(roots) as folders:
+        return tag_files.read_own(folders.entry(filing.source)) is None
+    return False
+
+
 def take_out(journal: Journal, filing: Filing, image: FileAt) -> str | None:
     """Take the tag of a filing out, or put in the one before; a sentence where this cannot be done now.
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from loguru import logger
 
 from daemon.config import Settings, watches_inside
-from daemon.config.class_rules import ClassRules
 from daemon.files.layout import FLAT
 from daemon.monitoring.messages import shown, some
 from daemon.reloading.threshold import Threshold
@@ -33,15 +32,20 @@ def describe_duplicates(settings: Settings) -> str:
     return tr("images with the same bytes as a filed one stay where they are") if settings.duplicates == "leave" else ""
 
 
-def announce_rules(rules: ClassRules, classes: Sequence[str]) -> None:
+def announce_rules(settings: Settings, classes: Sequence[str]) -> None:
     """Log which classes have rules of their own, and warn of each that the model does not have."""
+    rules = settings.class_rules
     unknown = rules.unknown(classes)
     names = [name for name in rules.names if name not in {rule.name for rule in unknown}]
     if names:
         logger.info(tr("classes with rules of their own: {classes}", classes=some(names)))
     for name, nearest in unknown:
         values = {"name": shown(name), "near": nearest}
-        if nearest is None:
+        if name in settings.other_folders:
+            logger.warning(
+                tr("the rule of '{name}' does nothing: that is the folder of other images, and no class", **values)
+            )
+        elif nearest is None:
             logger.warning(tr("the rule of the class '{name}' does nothing: the model has no such class", **values))
         else:
             logger.warning(
@@ -82,7 +86,7 @@ def announce(settings: Settings, classifier: Classifier, threshold: Threshold, t
         )
     logger.info(tr("classes: {classes}", classes=classes))
     _announce_action(settings, dry_run=dry_run)
-    announce_rules(settings.class_rules, metadata.classes)
+    announce_rules(settings, metadata.classes)
     if settings.layout != FLAT:
         logger.info(tr("in class folders images lie by the layout {layout}", layout=settings.layout))
     if duplicates := describe_duplicates(settings):

@@ -101,7 +101,8 @@ class ModelHealth(_Record):
 class ThresholdHealth(_Record):
     """From which probability on an image is filed, and why; ``unknown_too``: unknown ones go to the others besides.
 
-    ``levels``: the same for inner folders, by their depth. ``others``: their folder; None where images are only tagged.
+    ``levels``: the same for inner folders, by their depth; ``own`` for classes and inner folders with a rule.
+    ``others``: their folder; None where images are only tagged.
     """
 
     value: float
@@ -109,6 +110,7 @@ class ThresholdHealth(_Record):
     unknown_too: bool
     levels: dict[int, float] = {}
     others: str | None = "others"
+    own: dict[str, float] = {}
 
 
 class Health(_Record):
@@ -380,6 +382,7 @@ def _threshold(threshold: Threshold) -> ThresholdHealth:
         unknown_too=threshold.refuses_unknown,
         levels=dict(threshold.rule.levels),
         others=threshold.others,
+        own={label: limit.threshold for label, limit in threshold.rule.own.items()},
     )
 
 

@@ -76,7 +76,7 @@ def find_image(desk: Desk, given: GivenName) -> NamedImage:
     """Find the image that a person means. Raises `NoImage`, OSError, JournalBusy."""
     paths = _candidates(desk, given)
     if not paths:
-        raise NoImage(tr("no filed image is named '{name}'", name=given.name))
+        raise NoImage(_why_none(desk, given))
     if len(paths) > 1:
         spell = spelling(desk, as_json=False)
         names = [spell(path) for path in paths]
@@ -89,6 +89,16 @@ def find_image(desk: Desk, given: GivenName) -> NamedImage:
             )
         )
     return read_image(desk, paths[0])
+
+
+def _why_none(desk: Desk, given: GivenName) -> str:
+    left = desk.journal.history(Wanted(name=given.path, states=[State.LEFT]), 1)
+    if left and _is_file(desk, left[0].source):
+        return tr(
+            "'{name}' was left in its inbox, and is not filed: to have it filed, move it into a class folder yourself",
+            name=given.name,
+        )
+    return tr("no filed image is named '{name}'", name=given.name)
 
 
 def find_filed(desk: Desk, shown: FiledImage) -> NamedImage:

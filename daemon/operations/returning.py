@@ -10,6 +10,7 @@ from daemon.files.outputs import output_of
 from daemon.filing.corrections import Corrections
 from daemon.filing.status import Status
 from daemon.filing.undo import Undone, undo
+from daemon.filing.untagging import has_lost_tag
 from daemon.journal.records import Filing, State
 from daemon.operations.desk import Desk, Item, Result
 from daemon.operations.moving import log_move
@@ -34,6 +35,7 @@ class Returning:
     in_inbox: int = 0
     held: int = 0
     _kept_out: set[Path] = field(default_factory=set)
+    _untagged: set[int | None] = field(default_factory=set)  # filings whose tags somebody else has taken out
 
     def __post_init__(self) -> None:
         self._corrections = Corrections(self.desk.output, other_outputs=self.desk.outputs[1:])
@@ -46,6 +48,8 @@ class Returning:
         desk.begin_step()
         if not self.dry_run:
             self._keep_out(filings)
+        tagged = [filing for filing in filings if filing.action == "tag" and filing.destination is not None]
+        self._untagged = {filing.id for filing in tagged if has_lost_tag(filing, desk.roots)}
         journal = None if self.dry_run else desk.journal
         held = desk.held if self.holds else None
         undone = list(undo(journal, filings, desk.roots, taken=self._taken, held=held))
@@ -107,6 +111,8 @@ class Returning:
             return tr("{source} will be classified again", source=source)
         destination = self._name(filing.destination or filing.source)
         if filing.action == "tag" and is_done:
+            if filing.id in self._untagged:
+                return tr("{source} has no tag of this program any more: there is nothing to take out", source=source)
             says = mark("the tag of {source} is taken out"), mark("the tag of {source} is to be taken out")
             return tr(says[undone.status is Status.PLANNED], source=source)
         match undone.status:

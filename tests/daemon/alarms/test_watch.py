@@ -24,6 +24,7 @@ from daemon.journal.journal import Journal
 from daemon.journal.records import Filing, State
 from models.deciding.rule import Fate
 from models.text.language import speaking
+from tests.filing_desk import far_folder
 from tests.processes import wait_for
 
 
@@ -172,6 +173,12 @@ def test_a_drive_is_nearly_full_until_it_has_room(place: Place) -> None:
         _, event = place.wait(watch, lambda events: len(events) > 1)
         assert event.over
         assert "has room again" in sentence(event)
+
+
+def test_the_drives_of_outputs_of_classes_are_watched_too(place: Place) -> None:
+    with far_folder() as far, place.watch(rules={"dog": {"output": str(far)}}, alarm_free_mb=1 << 40) as watch:
+        events = place.wait(watch, lambda events: len(events) == 2)
+        assert {event.subject for event in events} == {str(place.output), str(far)}
 
 
 def test_a_cause_that_is_not_wanted_any_more_ends_its_alarm(place: Place) -> None:

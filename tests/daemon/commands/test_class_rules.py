@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from loguru import logger
 
 from daemon import config
 from daemon.__main__ import main
@@ -14,7 +15,9 @@ from daemon.commands.rule_probes import rule_findings, unknown_rule_findings
 from daemon.files.output_mark import OUTPUT_MARK
 from daemon.files.output_marks import OutputMarks
 from daemon.journal.journal import read_labels
+from daemon.monitoring.announcements import announce_rules
 from models.deciding.rule import Fate
+from models.errors import UserError
 from models.weights.store import WeightsStore
 from tests.command_desk import Office, make_office
 from tests.daemon.conftest import Publish
@@ -111,6 +114,31 @@ def test_resort_moves_between_outputs_and_undo_back(office: Office, newer: Path,
     assert places(office) == before
 
 
+def test_resort_says_by_which_thresholds_it_goes(office: Office, newer: Path) -> None:
+    file(office, folder="fog", kind="discs")
+    write(Path(), "[class.discs]\nthreshold = 0.9\n")
+    said = office.run("resort", "--checkpoint", str(newer), "--dry-run")[1]
+    assert "(unsure under 0.30; by rules of classes: discs 0.90); stay: " in said
+
+
+@pytest.mark.parametrize("name", ["..", "a/../b", "dog ", ""])
+def test_a_rule_of_what_no_class_can_be_called_is_refused(office: Office, name: str) -> None:
+    write(Path(), f'[class."{name}"]\nthreshold = 0.9\n')
+    with pytest.raises(UserError, match="cannot be a folder's name"):
+        config.load({})
+
+
+def test_a_rule_of_the_others_is_told_to_do_nothing(office: Office) -> None:
+    write(Path(), "[class.others]\nthreshold = 0.9\n")
+    says = "the rule of 'others' does nothing: that is the folder of other images, and no class"
+    assert [finding.text for finding in unknown_rule_findings(config.load({}), ["fog"])] == [says]
+    lines: list[str] = []
+    handler = logger.add(lambda message: lines.append(message.record["message"]), level="WARNING")
+    announce_rules(config.load({}), ["fog"])
+    logger.remove(handler)
+    assert lines == [says]
+
+
 def test_what_lies_on_a_drive_that_is_away_stays_in_the_journal(office: Office) -> None:
     """Of an output that is not there, nothing is taken for gone, and nothing is put in its place."""
     write(Path(), f'[class.discs]\noutput = "{far(office)}"\n')
@@ -148,6 +176,9 @@ def test_what_a_rule_leaves_is_said_and_undone(office: Office) -> None:
     assert "left where it is: a.png (discs 0.50)" in office.run("history")[1]
     (row,) = office.json("history")
     assert (row["state"], row["destination"], row["now"]) == ("left", None, str(picture))
+    code, said = office.run("relabel", str(picture), "discs", "--new")
+    assert code == 3
+    assert f"'{picture}' was left in its inbox, and is not filed: to have it filed, " in said
     assert f"{picture} will be classified again" in office.run("undo", "--last", "1")[1]
     assert "undone: a.png" in office.run("history")[1]
 

@@ -114,6 +114,16 @@ def test_from_when_on_images_are_rolled_up() -> None:
     assert Health.model_validate_json(healths[1].model_dump_json()) == healths[1]
 
 
+def test_thresholds_and_outputs_of_classes_are_lined_up_with_the_rest() -> None:
+    threshold = HEALTH.threshold.model_copy(update={"own": {"receipt": 0.9, "dog": 0.5}})
+    text = as_text(HEALTH.model_copy(update={"threshold": threshold, "other_outputs": {"/far": None}}), True, 1100.0)
+    width = len("output of classes")
+    rows = {line[:width].rstrip(): line[width:] for line in text.splitlines()}
+    assert rows["output of classes"] == " /far"
+    assert rows["of classes"] == " by their rules, one needs at least: dog 50 %, receipt 90 %"
+    assert rows["images"] == " 12 filed, 2 unsure"
+
+
 def test_what_does_not_answer_comes_first() -> None:
     hung = HEALTH.model_copy(update={"stall": StallHealth(inbox="/net", since=1060.0)})
     assert as_text(hung, True, 1100.0).splitlines()[1] == (

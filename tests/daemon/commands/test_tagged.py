@@ -56,7 +56,7 @@ def test_relabel_replaces_our_tag_and_undo_brings_it_back(office: Office, given:
     assert tree(office.desk.inbox) == before
     code, said = office.run("relabel", name, "wolf")
     assert code == 0
-    assert f"{path} is tagged wolf\n" in said
+    assert f"{path} is tagged wolf\n0 moved, 1 tagged, 0 were so already, 0 left\n" in said
     assert own_tag(path) == Tag("wolf")
     assert tags.read((office.desk.inbox / "a.jpg.xmp").read_bytes()).names == ("holiday", "sea", "wolf")
     (label,) = read_labels(office.desk.journal_path)
@@ -81,7 +81,7 @@ def test_relabel_of_an_unsure_image_tags_it_and_of_a_tagged_one_confirms(office:
     sure = tag(office, "b.jpg")
     code, said = office.run("relabel", "a.jpg", "b.jpg", "dog", "--new")
     assert code == 0
-    assert "1 moved, 1 lay there already" in said
+    assert "0 moved, 1 tagged, 1 were so already" in said
     assert own_tag(unsure) == Tag("dog")
     assert own_tag(sure) == Tag("dog", 0.9, "1" * 64)
 
@@ -120,6 +120,17 @@ def test_undo_says_what_it_does(office: Office) -> None:
     assert code == 0
     assert f"the tag of {path} is taken out" in said
     assert own_tag(path) is None
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_undo_says_that_somebody_has_taken_the_tag_out_already(office: Office, dry_run: bool) -> None:
+    path = tag(office, "a.jpg")
+    Path(f"{path}.xmp").unlink()
+    code, said = office.run("undo", "--last", "1", *(["--dry-run"] if dry_run else []))
+    assert (code, said.splitlines()[0]) == (
+        0,
+        f"{path} has no tag of this program any more: there is nothing to take out",
+    )
 
 
 def test_undo_of_an_image_without_a_tag_does_not_promise_to_classify_it(office: Office) -> None:

@@ -392,3 +392,18 @@ def test_the_control_socket_has_a_folder_that_its_group_can_enter(
 def test_one_unit_is_printed_at_a_time() -> None:
     with pytest.raises(UserError, match="--review: not allowed with argument --alerts"):
         main(["unit", "--alerts", "--review"])
+
+
+def test_help_offers_nothing_that_only_the_file_can_say(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["unit", "--help"])
+    assert "--rules" not in capsys.readouterr().out
+
+
+def test_percent_signs_are_no_specifiers_in_any_unit(capsys: pytest.CaptureFixture[str]) -> None:
+    more = ("--watch", "/srv/50%d", "--alerts-file", "/etc/50%d", "--state-dir", "/var/50%d")
+    for which in ((), ("--review",), ("--alerts",)):
+        text = printed(capsys, *which, *more)
+        unit = text[text.index("[Unit]") : text.index("[Install]")]
+        assert "50%%d" in unit
+        assert "50%d" not in unit
