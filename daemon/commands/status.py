@@ -301,7 +301,7 @@ def _threshold(health: ThresholdHealth) -> Threshold:
 def _own(health: ThresholdHealth) -> str:
     """Describe the thresholds of classes that have one by a rule."""
     rules = (f"{shown(label)} {percent(value)} %" for label, value in sorted(health.own.items()))
-    return tr("by their rules, one needs at least: {rules}", rules=some(list(rules)))
+    return tr("pictures of these need at least, by their rules: {rules}", rules=some(list(rules)))
 
 
 def _error(health: Health, now: float) -> str:

@@ -120,7 +120,7 @@ def test_thresholds_and_outputs_of_classes_are_lined_up_with_the_rest() -> None:
     width = len("output of classes")
     rows = {line[:width].rstrip(): line[width:] for line in text.splitlines()}
     assert rows["output of classes"] == " /far"
-    assert rows["of classes"] == " by their rules, one needs at least: dog 50 %, receipt 90 %"
+    assert rows["of classes"] == " pictures of these need at least, by their rules: dog 50 %, receipt 90 %"
     assert rows["images"] == " 12 filed, 2 unsure"
 
 
