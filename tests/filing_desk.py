@@ -20,6 +20,9 @@ from daemon.files.marker import MARKER
 from daemon.files.output_mark import OUTPUT_MARK
 from daemon.files.source import Identity, open_source
 from daemon.filing.filer import Action, Filer, FilingRequest, FilingResult
+from daemon.filing.held import HeldImages
+from daemon.filing.undo import Undone, undo
+from daemon.journal.history import Wanted
 from daemon.journal.journal import Journal
 from daemon.journal.records import Filing, State
 from models.deciding.rule import Fate
@@ -176,3 +179,19 @@ def failing(code: int, *, after: int = 0, real: Seam | None = None) -> Seam:
         raise OSError(code, os.strerror(code))
 
     return fail
+
+
+def names(folder: Path) -> set[str]:
+    """What is in a folder."""
+    return {entry.name for entry in folder.iterdir()}
+
+
+def undo_all(desk: Desk, *, held: bool = False) -> list[Undone]:
+    """Undo all that the journal has as done, newest first."""
+    journal = desk.journal()
+    try:
+        images = HeldImages(journal, desk.output, [desk.inbox]) if held else None
+        rows = [row for row in journal.history(Wanted(states=[State.DONE])) if row.image_id is None]
+        return list(undo(journal, rows, held=images))
+    finally:
+        journal.close()

@@ -1,5 +1,12 @@
 """Sidecars as programs write them, made after what they document of their form and properties."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
+from models.xmp import tags
+from models.xmp.tags import Tag
+
 DARKTABLE = b"""<?xml version="1.0" encoding="UTF-8"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/" x:xmptk="XMP Core 4.4.0-Exiv2">
  <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
@@ -175,3 +182,11 @@ WITH_EMPTY_LISTS = {
     b'<subject xmlns="http://purl.org/dc/elements/1.1/"><Bag xmlns="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
     b"<li>sea</li></Bag></subject></Description></RDF>",
 }
+
+#: What grows to a great size where entities are expanded.
+LAUGHS = b'<!DOCTYPE x [<!ENTITY a "ha">]><x>&a;</x>'
+
+
+def own_tag(sidecar: Path) -> Tag | None:
+    """Our tag in a sidecar."""
+    return tags.read(sidecar.read_bytes()).own
