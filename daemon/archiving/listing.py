@@ -53,7 +53,7 @@ class Listing:
         entries = walk(
             [root],
             recursive=True,
-            enter=lambda inside: inside != left_out and not (inside != root and self._is_output(inside)),
+            enter=lambda inside: inside == root or (inside != left_out and not self._is_output(inside)),
             failed=lambda inside, error: self._failed(inside, error.strerror or str(error)),
             not_a_file=self._met,
         )

@@ -12,6 +12,7 @@ from daemon.commands.stopping import stopped_by_signals
 from daemon.files.capabilities import keep_from_children
 from daemon.files.descriptors import allow_open_files
 from daemon.monitoring.logs import start_logging
+from daemon.monitoring.progress import Count
 from models.errors import UserError
 from models.text.commandline import EXIT_LEFT_BEHIND, Parser, print_json
 from models.text.language import mark, tr, trn
@@ -77,7 +78,8 @@ def _archive(arguments: list[str]) -> int:
     job = Job(settings, options.input, options.manifest.absolute(), shard, options.engine)
     stopped = threading.Event()
     with stopped_by_signals(stopped):
-        job.run(stopped.is_set, lambda _: None)
+        count = Count()
+        job.run(stopped.is_set, lambda tally: count.update(tally.looked_at))
     tally = job.tally
     if options.json:
         print_json(

@@ -27,6 +27,7 @@ from daemon.config import Settings
 from daemon.filing.filer import Action
 from daemon.filing.status import Status
 from daemon.monitoring.logs import start_logging
+from daemon.monitoring.progress import Count
 from models.text.commandline import EXIT_LEFT_BEHIND, Parser, print_json
 from models.text.invocation import spelled
 from models.text.language import mark, tr
@@ -60,7 +61,7 @@ def main(arguments: list[str]) -> int:
                 manifest, Folders(others=settings.others_dir, quarantine=settings.quarantine_dir), options.threshold
             )
         )
-        run = _apply(settings, here, options, images, applied, stopped.is_set)
+        run = _apply(settings, here, options, _counted(images), applied, stopped.is_set)
     if options.json:
         print_json(
             {
@@ -98,6 +99,14 @@ def _apply(
     with closing(StoredFiling(options.output, action, applied, equals, dry_run=options.dry_run)) as stored:
         stored.file(images, stopping)
     return None
+
+
+def _counted(images: Iterable[Decided]) -> Iterator[Decided]:
+    """Say once a minute how far the job is."""
+    progress = Count()
+    for done, image in enumerate(images):
+        progress.update(done)
+        yield image
 
 
 def _lines(applied: Applied, options: argparse.Namespace, run: str | None) -> Iterator[str]:

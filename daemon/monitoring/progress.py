@@ -55,6 +55,23 @@ class Progress:
             self._bar.close()
 
 
+class Count:
+    """Logs once a minute how many images are done and at what speed, where nobody knows how many are left."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._since = (clock(), 0)
+
+    def update(self, done: int) -> None:
+        """Say how many images are done since the start, if a minute has passed."""
+        began, before = self._since
+        now = self._clock()
+        if now < began + _LINE_SECONDS or done == before:
+            return
+        self._since = (now, done)
+        logger.info(tr("{done} images so far, {rate:.1f} images/s", done=done, rate=(done - before) / (now - began)))
+
+
 class Bar:
     """A bar on standard error for as long as something is left."""
 

@@ -114,6 +114,10 @@ def test_what_may_not_be_read_is_a_row_and_tried_again(archive: Archive) -> None
     assert archive.run().outcomes == {"sure": 1}
 
 
+def test_the_manifest_may_be_the_folder_of_the_images(archive: Archive) -> None:
+    assert archive._replace(manifest=archive.inbox).run().looked_at == 13
+
+
 def test_shards_share_the_images_out(archive: Archive) -> None:
     counts = [archive.run(shard=f"{number}/3").looked_at for number in (1, 2, 3)]
     assert sum(counts) == 13

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.monitoring.progress import Progress, duration
+from daemon.monitoring.progress import Count, Progress, duration
 from tests.pictures import KINDS, save
 from tests.processes import PATIENCE, environment, wait_for
 
@@ -31,6 +31,15 @@ def test_a_backlog_says_once_a_minute_how_far_it_is(logged: list[str]) -> None:
         "1200 done, 3300 left, 10.0 images/s: 5 min to go",
         "1800 done, 2700 left, 10.0 images/s: 4 min to go",
     ]
+
+
+def test_where_nobody_knows_what_is_left_only_what_is_done_is_said(logged: list[str]) -> None:
+    now = 0.0
+    count = Count(clock=lambda: now)
+    for second in range(181):
+        now = float(second)
+        count.update(10 * min(second, 110))
+    assert logged == ["600 images so far, 10.0 images/s", "1100 images so far, 8.3 images/s"]
 
 
 def test_what_waits_without_getting_on_or_is_soon_done_is_no_backlog(logged: list[str]) -> None:
