@@ -7,8 +7,10 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from models.errors import UserError
@@ -60,32 +62,49 @@ def connected() -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
-    try:
-        with _signals_kept():
-            _connect(ray)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise UserError(
-            tr(
-                "the Ray cluster does not answer ({reason}): see that it runs, and that RAY_ADDRESS names it",
-                reason=" ".join(str(error).split()),
-            )
-        ) from error
-    try:
+    with ExitStack() as closing:
+        try:
+            with _signals_kept():
+                _connect(ray, closing)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise UserError(
+                tr(
+                    "the Ray cluster does not answer ({reason}): see that it runs, and that RAY_ADDRESS names it",
+                    reason=" ".join(str(error).split()),
+                )
+            ) from error
+        closing.callback(ray.shutdown)
         yield ray
-    finally:
-        ray.shutdown()
 
 
-def _connect(ray: Any) -> None:
+def _connect(ray: Any, closing: ExitStack) -> None:
     quiet = {"log_to_driver": False, "configure_logging": False}
+    if (address := os.environ.get("RAY_ADDRESS") or _started_here()) is not None:
+        ray.init(address=address, **quiet)
+        return
+    os.environ.setdefault("RAY_worker_niceness", "0")  # as the local engine; Ray's is 15
+    folder = closing.enter_context(TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True))
+    ray.init(
+        address="local",
+        num_cpus=cores(),
+        object_store_memory=_SHARED_MEMORY,
+        include_dashboard=False,
+        _temp_dir=folder,
+        **quiet,
+    )
+
+
+def _started_here() -> str | None:
+    """Return the address of the cluster that ``ray start`` began on this machine.
+
+    Ray's own search takes any cluster that runs here, as that of another job, with which it would end.
+    """
+    folder = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
     try:
-        ray.init(address="auto", **quiet)
-    except ConnectionError:
-        if os.environ.get("RAY_ADDRESS"):
-            raise
-        ray.init(
-            address="local", num_cpus=cores(), object_store_memory=_SHARED_MEMORY, include_dashboard=False, **quiet
-        )
+        address = Path(folder, "ray", "ray_current_cluster").read_text().strip()
+    except OSError:
+        return None
+    return address or None
 
 
 @contextmanager

@@ -23,13 +23,20 @@ class Archive(NamedTuple):
     manifest: Path
     settings: Settings
 
-    def run(self, source: str | None = None, shard: str = "1/1", stopping: Callable[[], bool] = lambda: False) -> Any:
+    def run(
+        self,
+        source: str | None = None,
+        shard: str = "1/1",
+        stopping: Callable[[], bool] = lambda: False,
+        engine: Any = "local",
+        on_progress: Callable[[Any], None] = lambda _: None,
+    ) -> Any:
         """Do a job as the command does; returns its tally."""
         from daemon.archiving.job import Job
         from daemon.archiving.shards import Shard
 
-        job = Job(self.settings, source or str(self.inbox), self.manifest, Shard.parse(shard))
-        job.run(stopping, lambda _: None)
+        job = Job(self.settings, source or str(self.inbox), self.manifest, Shard.parse(shard), engine)
+        job.run(stopping, on_progress)
         return job.tally
 
     def rows(self) -> list[dict[str, Any]]:

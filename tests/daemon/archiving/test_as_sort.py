@@ -24,16 +24,28 @@ def classes(output: Path) -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize("pictures", [12, pytest.param(3000, marks=pytest.mark.slow)])
+@pytest.mark.filterwarnings("default")  # those of Ray are not ours
+@pytest.mark.parametrize(
+    ("engine", "pictures"),
+    [
+        ("local", 12),
+        pytest.param("local", 3000, marks=pytest.mark.slow),
+        pytest.param("ray", 3000, marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("threshold", [0.0, "auto"])
-def test_each_picture_is_where_sort_puts_it(archive: Archive, pictures: int, threshold: float | str) -> None:
+def test_each_picture_is_where_sort_puts_it(
+    archive: Archive, engine: str, pictures: int, threshold: float | str
+) -> None:
+    if engine == "ray":
+        pytest.importorskip("ray", reason="the extra `cluster` is not installed")
     for seed in range(3, pictures // len(KINDS)):
         for kind in KINDS:
             save(kind, seed, archive.inbox / f"{seed}" / f"{kind}.jpg")
     settings = archive.settings.model_copy(update={"threshold": threshold})
     sorted_ = settings.model_copy(update={"output": archive.settings.output.with_name("by-sort")})
     with_both = archive._replace(settings=settings)
-    with_both.run()
+    with_both.run(engine=engine)
     assert apply_main([str(archive.manifest), "--output", str(settings.output), "--log-level", "WARNING"]) == 0
     outcomes, left = sort(
         archive.inbox, sorted_, Launcher(), Skipped(str(archive.inbox)), Progress(shows_bar=False), lambda: False

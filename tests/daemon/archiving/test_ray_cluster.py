@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,11 +15,11 @@ from typing import Any
 import pytest
 
 from daemon.archiving import ray_engine
-from daemon.archiving.job import Job
-from daemon.archiving.shards import Shard
+from daemon.archiving.ray_cluster import connected
 from tests.conftest import SHARED_DATA
 from tests.daemon.archiving.conftest import Archive
 from tests.pictures import KINDS, save
+from tests.processes import ROOT, environment
 
 ray = pytest.importorskip("ray", reason="the extra `cluster` is not installed")
 
@@ -56,9 +58,7 @@ def cluster() -> Iterator[Any]:
 
 
 def by_ray(archive: Archive, on_progress: Callable[[Any], None] = lambda _: None) -> Any:
-    job = Job(archive.settings, str(archive.inbox), archive.manifest, Shard.parse("1/1"), "ray")
-    job.run(lambda: False, on_progress)
-    return job.tally
+    return archive.run(engine="ray", on_progress=on_progress)
 
 
 def once(action: Callable[[], None], after: int) -> Callable[[Any], None]:
@@ -134,6 +134,18 @@ def test_workers_that_are_killed_cost_no_row(large_archive: Archive, cluster: An
     assert killed
     assert [row["uri"] for row in large_archive.rows()] == files(large_archive)
     assert tally.outcomes["unread"] == 0
+
+
+def test_two_jobs_have_clusters_of_their_own(tmp_path: Path) -> None:
+    """A job whose cluster is that of another one would end with it."""
+    code = (
+        "from daemon.archiving.ray_cluster import connected\nwith connected() as ray: print(ray.nodes()[0]['NodeID'])"
+    )
+    with connected() as ray_here:
+        other = subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, env=environment(), capture_output=True, text=True, check=True
+        )
+        assert other.stdout.split()[-1] != ray_here.nodes()[0]["NodeID"]
 
 
 def test_no_worker_is_left_when_a_job_is_done(large_archive: Archive) -> None:

@@ -81,10 +81,20 @@ def keys(client: Any) -> dict[str, str]:
 
 
 @pytest.mark.filterwarnings("ignore")  # of the libraries of the client and the server
-@pytest.mark.parametrize("copies", [1, pytest.param(250, marks=pytest.mark.slow)])
+@pytest.mark.filterwarnings("default")  # those of Ray are not ours
+@pytest.mark.parametrize(
+    ("engine", "copies"),
+    [
+        ("local", 1),
+        pytest.param("local", 250, marks=pytest.mark.slow),
+        pytest.param("ray", 250, marks=pytest.mark.slow),
+    ],
+)
 def test_a_bucket_is_archived_and_filed(
-    archive: Archive, server: _Unreliable, capsys: pytest.CaptureFixture[str], copies: int
+    archive: Archive, server: _Unreliable, capsys: pytest.CaptureFixture[str], engine: str, copies: int
 ) -> None:
+    if engine == "ray":
+        pytest.importorskip("ray", reason="the extra `cluster` is not installed")
     client = boto3.client("s3")
     client.create_bucket(Bucket="photos")
     for path in archive.inbox.rglob("*.jpg"):
@@ -93,11 +103,12 @@ def test_a_bucket_is_archived_and_filed(
             client.put_object(Bucket="photos", Key=name, Body=path.read_bytes() + b"%d" % number)
     before = keys(client)
     server.is_failing = True
-    tally = archive.run("s3://photos/in")
+    tally = archive.run("s3://photos/in", engine=engine)
+    assert tally.outcomes == {"filed": 12 * copies, "quarantine": copies}
     assert tally.outcomes == {"sure": 12 * copies, "quarantine": copies}
     assert sorted(row["uri"] for row in archive.rows()) == sorted(f"s3://photos/{key}" for key in before)
     server.read.clear()
-    assert archive.run("s3://photos/in").known == 13 * copies
+    assert archive.run("s3://photos/in", engine=engine).known == 13 * copies
     assert not server.read
     for expected in ({"filed": 12 * copies, "refused": copies}, {"already": 12 * copies, "refused": copies}):
         capsys.readouterr()
