@@ -13,6 +13,7 @@ import pytest
 
 from daemon.archiving import stores
 from daemon.commands.archive_apply import main as apply_main
+from daemon.files.output_mark import OUTPUT_MARK
 from models.backoff import Backoff
 from tests.daemon.archiving.conftest import Archive
 from tests.pictures import KINDS
@@ -75,9 +76,10 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Unreliable]:
 
 
 def keys(client: Any) -> dict[str, str]:
-    """All objects of the bucket, with their checksums."""
+    """All images of the bucket, with their checksums."""
     pages = client.get_paginator("list_objects_v2").paginate(Bucket="photos")
-    return {each["Key"]: each["ETag"] for page in pages for each in page.get("Contents", ())}
+    objects = {each["Key"]: each["ETag"] for page in pages for each in page.get("Contents", ())}
+    return {key: etag for key, etag in objects.items() if not key.endswith(f"/{OUTPUT_MARK}")}
 
 
 @pytest.mark.filterwarnings("ignore")  # of the libraries of the client and the server
@@ -103,7 +105,6 @@ def test_a_bucket_is_archived_and_filed(
     before = keys(client)
     server.is_failing = True
     tally = archive.run("s3://photos/in", engine=engine)
-    assert tally.outcomes == {"sure": 12 * copies, "quarantine": copies}
     assert tally.outcomes == {"sure": 12 * copies, "quarantine": copies}
     assert sorted(row["uri"] for row in archive.rows()) == sorted(f"s3://photos/{key}" for key in before)
     server.read.clear()
