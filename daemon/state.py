@@ -60,6 +60,11 @@ def find_journal(given: Path | None, output: Path) -> Path | None:
     return next((path for path in paths if os.access(path, os.F_OK)), None)
 
 
+def journal_of(given: Path | None, output: Path) -> Path:
+    """Return where the journal for ``output`` is, or where a daemon of this user would begin it."""
+    return find_journal(given, output) or journal_path(state_folder(given), output)
+
+
 def is_locked(state: Path, output: Path | None) -> bool:
     """Whether a daemon holds the lock of its output, as it does from its start on; None asks for any daemon.
 

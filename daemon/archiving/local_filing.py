@@ -27,7 +27,7 @@ from daemon.filing.held import HeldImages
 from daemon.filing.status import Status, describe
 from daemon.journal.history import Wanted
 from daemon.journal.journal import Journal, JournalBusy, read_history
-from daemon.state import find_journal, journal_path, lock, state_folder
+from daemon.state import journal_of, lock
 from models.errors import UserError
 from models.files.ownership import make_folder
 from models.text.language import tr
@@ -44,8 +44,7 @@ class LocalFiling:
         self._output = settings.output
         self._action = action
         self._applied = applied
-        state = state_folder(settings.state_dir)
-        self._journal_path = find_journal(settings.state_dir, self._output) or journal_path(state, self._output)
+        self._journal_path = journal_of(settings.state_dir, self._output)
         with ExitStack() as closing:
             mark = None
             if not dry_run:

@@ -15,7 +15,7 @@ from daemon.alerts.sender import AlertSender
 from daemon.commands.options import add_settings, given
 from daemon.config import Settings
 from daemon.monitoring.logs import start_logging
-from daemon.state import find_journal, journal_path, state_folder
+from daemon.state import journal_of
 from models.errors import UserError
 from models.text.commandline import EXIT_LEFT_BEHIND, Parser
 from models.text.language import tr
@@ -51,19 +51,13 @@ def main(arguments: list[str]) -> int:
     def load() -> Sequence[Address]:
         return addresses(config.load(flags, file))
 
-    sender = AlertSender(_journal(settings), load, lambda: _stamps(settings, file))
+    sender = AlertSender(journal_of(settings.state_dir, settings.output), load, lambda: _stamps(settings, file))
     if once:
         return EXIT_LEFT_BEHIND if sender.run_once() else 0
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sender.stop())
     sender.run()
     return 0
-
-
-def _journal(settings: Settings) -> Path:
-    """Return where the journal is, or will be once the daemon has begun one."""
-    state_dir, output = settings.state_dir, settings.output
-    return find_journal(state_dir, output) or journal_path(state_folder(state_dir), output)
 
 
 def _check(found: Sequence[Address]) -> None:

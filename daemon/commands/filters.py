@@ -19,7 +19,7 @@ from daemon.journal.journal import read_history
 from daemon.journal.records import Filing
 from daemon.monitoring.messages import quoted
 from daemon.operations.selection import LAST_RUN, GivenName
-from daemon.state import find_journal, journal_path, state_folder
+from daemon.state import journal_of
 from models.errors import UserError
 from models.text.commandline import Parser
 from models.text.language import tr
@@ -100,7 +100,7 @@ class FiledOutput:
         given = {key: value for key in ("output", "state_dir") if (value := getattr(options, key)) is not None}
         self.settings: Settings = config.load(given, options.config)
         state_dir, output, outputs = self.settings.state_dir, self.settings.output, self.settings.outputs
-        self.journal = find_journal(state_dir, output) or journal_path(state_folder(state_dir), output)
+        self.journal = journal_of(state_dir, output)
         self.marks = OutputMarks(outputs, self.journal.parent)
         why_closed = self.marks.why_closed if outputs[1:] else None
         self.roots = Roots([*self.settings.watch, *outputs], why_closed=why_closed)

@@ -12,12 +12,13 @@ from daemon.files.output_marks import OutputMarks
 from daemon.filing.folder_layout import FolderLayout
 from daemon.monitoring.announcements import describe_duplicates
 from daemon.monitoring.messages import shown
-from daemon.state import journal_path, state_folder
+from daemon.state import journal_of
 from models.text.language import tr
 
 
 def _marks(settings: Settings) -> OutputMarks:
-    return OutputMarks(settings.outputs, journal_path(state_folder(settings.state_dir), settings.output).parent)
+    """Return the marks as the daemon knows them, which may have another user's state folder, as the unit has."""
+    return OutputMarks(settings.outputs, journal_of(settings.state_dir, settings.output).parent)
 
 
 def output_findings(settings: Settings) -> Iterator[Finding]:
