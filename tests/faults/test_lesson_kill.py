@@ -1,14 +1,17 @@
 """Kill a lesson at every system call of writing its run and publishing it: the old run serves, or the whole new one.
 
-The lesson fits the head of a run again, or adapts the starter model, before which nothing was published.
+So it is where the disk is full at any of them, which the lesson says in one sentence. The lesson fits the head of a run
+again, or adapts the starter model, before which nothing was published.
 """
 
 from __future__ import annotations
 
 import json
 import random
+import re
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +23,10 @@ from PIL import Image
 import trainer.learn
 import trainer.runs.publish
 from models.checkpoints import checkpoint as checkpoints
+from models.errors import UserError
 from models.files.atomic import file_digest
 from models.weights.store import WeightsStore
-from tests.faults.tracer import Point, kill_at, need_strace, points, trace
+from tests.faults.tracer import Point, fail_at, kill_at, need_strace, points, trace
 from tests.filing_desk import far_folder
 from trainer.fit import fit
 from trainer.fitted import FitOptions
@@ -33,6 +37,9 @@ from trainer.learning.record import Lesson, write_lesson
 from trainer.runs.publish import publish
 
 pytestmark = pytest.mark.timeout(2 * 3600)
+
+#: What needs room on a disk.
+NEED_ROOM = re.compile(r"O_CREAT|\b(write|pwrite64|fsync|fdatasync|ftruncate|rename\w*|link\w*|mkdir\w*)\(")
 
 COLOURS = {"blue": (40, 60, 200), "green": (40, 180, 60), "red": (200, 50, 40)}
 
@@ -81,14 +88,19 @@ class Scenario:
         run = write_lesson(self.lesson, {}, ["done"])
         publish(run, WeightsStore(self.folder), after="" if self.is_of_starter else self.lesson.parent.name)
 
-    def check(self, *, complete: bool) -> None:
+    def try_to_work(self) -> None:
+        """What a person or the daemon is told is a sentence; any other error ends the child."""
+        with suppress(UserError):
+            self.work()
+
+    def check(self, *, complete: bool, linked: bool = True) -> None:
         if complete:
             assert self.is_published
             assert [path for path in self.folder.iterdir() if path.name[0] == "." and path.is_dir()] == []
         if self.is_of_starter:
             self._check_adapted()
         else:
-            self._check_fitted(complete=complete)
+            self._check_fitted(complete=complete, linked=linked)
 
     def _check_adapted(self) -> None:
         if self.is_published:
@@ -101,7 +113,7 @@ class Scenario:
         assert self.lesson.origin is not None
         checkpoints.read(self.lesson.origin.file)
 
-    def _check_fitted(self, *, complete: bool) -> None:
+    def _check_fitted(self, *, complete: bool, linked: bool) -> None:
         parent = self.lesson.parent.name
         served = checkpoints.load(self.folder)
         assert served.metadata.classes == ["blue", "green"] or served.metadata.settings["parent"] == parent
@@ -114,7 +126,7 @@ class Scenario:
             read_features(run, kept_record(run), metadata)
             if run.name != parent:
                 read_labelled(run, kept_record(run, "labelled"), metadata)
-                assert (run / FILE_NAME).samefile(self.folder / parent / FILE_NAME)
+                assert not linked or (run / FILE_NAME).samefile(self.folder / parent / FILE_NAME)
                 assert (run / LABELLED_FILE_NAME).is_file()
 
 
@@ -163,9 +175,26 @@ def kill_and_check(scenario: Scenario, point: Point) -> None:
     scenario.check(complete=True)
 
 
+def fill_and_check(scenario: Scenario, point: Point) -> None:
+    """Let the disk be full once; the lesson is given again where it is not published."""
+    scenario.prepare()
+    fail_at(point, "ENOSPC", scenario.try_to_work)
+    linked = not point.call.startswith("link")  # else the features are copied
+    scenario.check(complete=False, linked=linked)
+    if not scenario.is_published:
+        scenario.work()
+    scenario.check(complete=True, linked=linked)
+
+
 def population(scenario: Scenario, log: Path) -> list[Point]:
     scenario.prepare()
     return points(trace(scenario.work, log))
+
+
+def where_room_is_needed(scenario: Scenario, log: Path) -> list[Point]:
+    scenario.prepare()
+    folder = str(scenario.folder)
+    return points(trace(scenario.work, log), lambda line: folder in line and NEED_ROOM.search(line) is not None)
 
 
 def test_a_killed_lesson_leaves_the_old_run_or_the_whole_new_one(scenario: Scenario, tmp_path: Path) -> None:
@@ -183,3 +212,20 @@ def test_killed_at_every_call_a_lesson_leaves_the_old_run_or_the_whole_new_one(
     for point in every:
         kill_and_check(scenario, point)
     print(f"{len(every)} kill points")
+
+
+def test_a_full_disk_leaves_the_old_run_or_the_whole_new_one(scenario: Scenario, tmp_path: Path) -> None:
+    every = where_room_is_needed(scenario, tmp_path / "trace")
+    assert len(every) > 20
+    for point in random.Random(2).sample(every, 4):
+        fill_and_check(scenario, point)
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_full_at_any_call_leaves_the_old_run_or_the_whole_new_one(
+    scenario: Scenario, tmp_path: Path
+) -> None:
+    every = where_room_is_needed(scenario, tmp_path / "trace")
+    for point in every:
+        fill_and_check(scenario, point)
+    print(f"{len(every)} points")

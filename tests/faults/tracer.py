@@ -67,15 +67,15 @@ def trace(work: Callable[[], object], log: Path) -> list[str]:
     return log.read_text(errors="replace").splitlines()
 
 
-def points(lines: list[str]) -> list[Point]:
-    """Every point of a traced run, in order."""
+def points(lines: list[str], among: Callable[[str], bool] = lambda line: True) -> list[Point]:
+    """Every point of a traced run, in order, or those of some lines."""
     counts: Counter[str] = Counter()
     found = []
     for line in lines:
         match = _LINE.match(line)
         if match and match[1] in CALLS:
             counts[match[1]] += 1
-            found.append(Point(match[1], counts[match[1]]))
+            found += [Point(match[1], counts[match[1]])] if among(line) else []
     return found
 
 

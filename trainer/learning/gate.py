@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,8 +62,8 @@ def probability_of_chance(right: Mask, right_before: Mask) -> float:
 class Recorded:
     """What a run recorded of an image: its file and its label ("" for none of the classes).
 
-    Where it was held out, also the class ``predicted`` ("" where it would not be filed), the ``probability`` of its
-    label, and its ``fold``.
+    Where it was held out, also the class ``predicted`` ("" where it would not be filed) with its ``confidence``, the
+    ``probability`` of its label, and its ``fold``.
     """
 
     file: str
@@ -71,6 +71,20 @@ class Recorded:
     predicted: str | None = None
     probability: float = float("nan")
     fold: int = NEVER
+    confidence: float = float("nan")
+
+    def at_most(self, label: str, classes: Collection[str]) -> float:
+        """Return the most that a head of ``classes`` can have given a label; the very probability where it is known.
+
+        So a label that somebody changed is judged, too, and in favour of the head before.
+        """
+        if label == self.label:
+            return self.probability
+        if not label:
+            return 1 - self.confidence
+        if label not in classes:
+            return 0.0
+        return self.confidence if self.predicted in (label, "") else min(self.confidence, 1 - self.confidence)
 
 
 @dataclass(frozen=True)
@@ -99,7 +113,12 @@ def read_recorded(run: Path) -> dict[str, Recorded]:
     try:
         return {
             row["sha256"]: Recorded(
-                row["file"], row["label"], row["predicted"], float(row["true_probability"]), int(row["fold"])
+                row["file"],
+                row["label"],
+                row["predicted"],
+                float(row["true_probability"]),
+                int(row["fold"]),
+                float(row["confidence"]),
             )
             if row["side"] == HELD_OUT
             else Recorded(row["file"], row["label"])
@@ -130,8 +149,7 @@ def judge_before(
         if row is not None and row.predicted is not None and is_fair[number]:
             label = classes[images.labels[number]] or ""
             is_told[number], right[number] = True, row.predicted == label
-            if row.label == label:
-                probability[number] = row.probability
+            probability[number] = row.at_most(label, base.classes)
     has_seen_like = np.isin(images.pictures, images.pictures[is_recorded])
     unseen = [row for row in np.flatnonzero(~has_seen_like).tolist() if images.sha256[row] in features]
     for start in range(0, len(unseen), _ROWS):

@@ -84,7 +84,7 @@ def write_lesson(lesson: Lesson, tuned: Mapping[str, Mapping[str, checkpoints.Ar
         _write_labels(run / LEARNED_NAME, lesson.answers)
         (run / "report.txt").write_text("".join(f"{line}\n" for line in report), encoding="utf-8")
 
-    return create_run(lesson.parent.parent, f"{metadata.mode}-lesson", now.astimezone(), fill)
+    return create_run(lesson.parent.parent, f"{metadata.mode}-lesson", now.astimezone(), fill, "--checkpoints")
 
 
 def _metadata(lesson: Lesson, now: datetime) -> Metadata:

@@ -33,12 +33,14 @@ def require_writable(folder: Path, option: str) -> None:
         raise UserError(tr("{folder} cannot be written to: give another {option}", folder=folder, option=option))
 
 
-def create_run(checkpoints: Path, mode: str, now: datetime, fill: Callable[[Path], None]) -> Path:
+def create_run(
+    checkpoints: Path, mode: str, now: datetime, fill: Callable[[Path], None], option: str = "--output-dir"
+) -> Path:
     """Make ``checkpoints/<YYYYmmdd-HHMMSS-mode>``: ``fill`` writes into a hidden folder, which is then renamed.
 
     The name has the time of ``now`` in its own time zone. The group may write into it where it may into
     ``checkpoints``: whoever publishes next removes old runs. Hidden folders of fits that were killed are removed.
-    Raises `UserError` when the folder cannot be written to, or is full.
+    Raises `UserError` when the folder cannot be written to, or is full; ``option`` is the one to give another.
     """
     try:
         make_folder(checkpoints)
@@ -46,9 +48,10 @@ def create_run(checkpoints: Path, mode: str, now: datetime, fill: Callable[[Path
     except OSError as error:
         raise UserError(
             tr(
-                "{checkpoints} cannot be written to ({reason}): give another --output-dir",
+                "{checkpoints} cannot be written to ({reason}): mend that, or give another {option}",
                 checkpoints=checkpoints,
                 reason=error.strerror,
+                option=option,
             )
         ) from error
     try:

@@ -12,7 +12,7 @@ from tests.models.small_checkpoints import small_checkpoint
 from tests.trainer.clusters import Ints, clusters, folded
 from trainer.heads.candidates import Kind
 from trainer.heads.recipe import Recipe
-from trainer.learning.gate import Before, judge, outcomes, probability_of_chance
+from trainer.learning.gate import Before, Recorded, judge, outcomes, probability_of_chance
 from trainer.learning.kept import KeptFeatures, as_hashes
 from trainer.learning.lesson import FittedLesson, LessonImages, fit_lesson, gather
 from trainer.measuring.calibration import log_probabilities
@@ -149,6 +149,18 @@ def test_small_losses_of_many_lessons_do_not_add_up() -> None:
     kept = kept_of(150, predicted=noisy, labels=noisy)
     in_use = before_of(fitted.images, 0.5)
     assert not judge(fitted, kept, in_use, DecisionRule(0.5), may_win_nothing=False).passed
+
+
+@pytest.mark.parametrize(
+    ("label", "predicted", "at_most"),
+    [("a", "a", 0.7), ("b", "b", 0.8), ("b", "a", 0.2), ("b", "", 0.8), ("d", "a", 0.0), ("", "a", 0.2)],
+)
+def test_a_label_that_was_changed_is_judged_in_favour_of_the_head_before(
+    label: str, predicted: str, at_most: float
+) -> None:
+    """Nothing but the probability of the label of then is known; without any, a lesson would be won by what stayed."""
+    recorded = Recorded("", "a", predicted, 0.7, 0, 0.8)
+    assert recorded.at_most(label, CLASSES) == pytest.approx(at_most)
 
 
 def test_negatives_are_one_more_output_and_neither_trusted_nor_known() -> None:
