@@ -141,7 +141,7 @@ def test_a_full_disk_is_said_once_and_the_next_lesson_goes(place: Path) -> None:
             assert running.log().count("nothing is learned from") == 1, running.log()
             (filed,) = file_pictures(place, "stripes", range(50, 51))
             assert filed.parent.name == "stripes"
-            assert [path.name for path in runs.iterdir() if path.is_dir()] == [checkpoint.read_pointer(runs).run]
+            assert len([path for path in runs.iterdir() if path.is_dir()]) == 1, "nothing of a lesson is left"
             filler.unlink()
             drag(place, dragged[1:2], "others")
             wait_for_lessons(place, running, lambda now: now["lessons"].get("published") == 1)
