@@ -36,9 +36,9 @@ from models.errors import UserError
 from models.text.language import tr
 
 #: Images of a batch, and batches that a worker has: one that it looks at, and the next.
-_BATCH, _AHEAD = 256, 2
+BATCH, AHEAD = 256, 2
 #: Seconds between two looks at which nodes there are, and the most that one waits for an answer.
-_BETWEEN_LOOKS, _MOST_WAIT = 5.0, 1.0
+BETWEEN_LOOKS, MOST_WAIT = 5.0, 1.0
 #: Workers that a batch may cost until it is divided, into so many parts; and workers that a node may lose in a row,
 #: which is more than one image can cost it.
 _MOST_LOST, _PARTS, _MOST_FAILURES = 3, 16, 8
@@ -90,7 +90,7 @@ class RayEngine:
         self._returned: deque[_Batch] = deque()
         self._failures: Counter[str] = Counter()
         self._problem = ""
-        self._looked_for_nodes = -_BETWEEN_LOOKS
+        self._looked_for_nodes = -BETWEEN_LOOKS
 
     def look_at(self, images: Iterable[Listed], stopping: Callable[[], bool] = lambda: False) -> None:
         """Look at images; once ``stopping`` returns True, only at those that are decoded.
@@ -123,9 +123,9 @@ class RayEngine:
                 self._returned.clear()
 
     def _hand_out(self, coming: Iterator[_Batch]) -> None:
-        for _ in range(_AHEAD):
+        for _ in range(AHEAD):
             for post in self._posts:
-                if post.is_open and len(post.batches) < _AHEAD:
+                if post.is_open and len(post.batches) < AHEAD:
                     batch = self._returned.popleft() if self._returned else next(coming, None)
                     if batch is None:
                         return
@@ -135,9 +135,9 @@ class RayEngine:
         """Wait for an answer, and take all that are there."""
         owners = {ref: post for post in self._posts for ref in (post.batches if post.is_open else (post.opening,))}
         if not owners:
-            time.sleep(_MOST_WAIT)
+            time.sleep(MOST_WAIT)
             return
-        ready, _ = self._ray.wait([*owners], num_returns=1, timeout=_MOST_WAIT)
+        ready, _ = self._ray.wait([*owners], num_returns=1, timeout=MOST_WAIT)
         more, _ = self._ray.wait([*owners], num_returns=len(owners), timeout=0) if ready else ([], [])
         for ref in more:
             post = owners[ref]
@@ -196,7 +196,7 @@ class RayEngine:
 
     def _start_workers(self) -> None:
         """See now and then that each node has its workers. Raises `UserError` where no node can have any."""
-        if time.monotonic() - self._looked_for_nodes < _BETWEEN_LOOKS:
+        if time.monotonic() - self._looked_for_nodes < BETWEEN_LOOKS:
             return
         self._looked_for_nodes = time.monotonic()
         there = nodes(self._ray, with_gpus=self._settings.device == "cuda")
@@ -243,5 +243,5 @@ def _described(error: Exception) -> str:
 
 def _batches(images: Iterable[Listed]) -> Iterator[_Batch]:
     coming = iter(images)
-    while batch := list(islice(coming, _BATCH)):
+    while batch := list(islice(coming, BATCH)):
         yield _Batch(batch)

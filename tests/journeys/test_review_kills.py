@@ -57,9 +57,9 @@ def test_no_decision_is_lost_or_done_twice_when_the_daemon_is_killed(tmp_path: P
     assert sorted(path.name for path in moved(output)) == [f"{number:02}.png" for number in range(IMAGES)]
     assert [*output.glob("others/*.png")] == []
     journal = journal_path(tmp_path / "state", output)
-    wanted = {decision["id"]: decision["to"] for decision in decisions}
-    origin = {row.id: row.sha256 for row in read_history(journal, Wanted(ids=[*wanted]))}
-    said = {origin[number]: to for number, to in wanted.items()}
+    wanted = {int(str(decision["id"])): str(decision["to"]) for decision in decisions}
+    contents = {row.id: row.sha256 for row in read_history(journal, Wanted(ids=[*wanted]))}
+    said = {contents[number]: to for number, to in wanted.items()}
     labels = list(read_labels(journal))
     assert Counter(label.sha256 for label in labels) == dict.fromkeys(said, 1)
     assert {label.sha256: label.label for label in labels} == said

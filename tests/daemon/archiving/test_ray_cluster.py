@@ -34,7 +34,7 @@ HOSTILE = SHARED_DATA / "nasty_gofuzz"
 @pytest.fixture
 def large_archive(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> Archive:
     """500 files, many batches: pictures, and hostile ones in each batch, where those are at hand."""
-    monkeypatch.setattr(ray_engine, "_BATCH", 32)
+    monkeypatch.setattr(ray_engine, "BATCH", 32)
     for seed in range(3, 100):
         for kind in KINDS:
             save(kind, seed, archive.inbox / f"{seed % 10}" / f"{kind}{seed}.jpg")

@@ -124,7 +124,7 @@ def looked_at(images: Sequence[Listed]) -> Looked:
 def look_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., list[dict[str, Any]]]:
     """Do a job of some images by a Ray; returns the rows."""
     (tmp_path / "checkpoint.safetensors").write_bytes(b"weights")
-    monkeypatch.setattr(ray_engine, "_BETWEEN_LOOKS", 0.0)
+    monkeypatch.setattr(ray_engine, "BETWEEN_LOOKS", 0.0)
     monkeypatch.setattr(ray_engine, "requirements", lambda *_: {})
 
     def run(ray: _Ray, count: int, stopping: Callable[[], bool] = lambda: False) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from typing import Any
 from daemon.commands.calling import operate
 from daemon.journal.labels import How, WantedLabels
 from daemon.operations.desk import Operation, Params
-from daemon.review import decisions
+from daemon.review.place import GRACE_SECONDS
 from models.errors import UserError
 from tests.daemon.review.browser import Page, Reviewed, open_page
 from tests.processes import wait_for
@@ -216,7 +216,7 @@ def test_a_decision_that_is_always_refused_keeps_no_other_from_being_done(review
 
 
 def test_without_a_daemon_that_was_there_it_acts_at_once(page: Page) -> None:
-    assert decisions.GRACE_SECONDS > 1
+    assert GRACE_SECONDS > 1
     image = page.browser.unsure()[0]
     assert page.browser.decide(_label(image, "cat"))[0]["state"] == "done"
     assert page.browser.get("/api/session").json()["daemon"] is False
