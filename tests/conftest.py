@@ -19,6 +19,7 @@ from loguru import logger
 
 from models import allowed
 from models.children import run_child
+from models.errors import WeightsUnavailable
 from models.inference import export, runtime
 from models.text import invocation
 from models.weights.store import WeightsStore
@@ -165,17 +166,28 @@ def store(own_folders: Path) -> WeightsStore:
     return WeightsStore()
 
 
-@pytest.fixture
-def exports_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Export in this process, where a test has torch anyway: a child takes most of its time to import it."""
+@pytest.fixture(autouse=True)
+def exports_beside_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Export in this process where torch is imported already: a child takes most of its time to import it."""
 
-    def run_here(module: str, *arguments: str) -> str:
-        if module != "models.inference.export":
+    def run_where_torch_is(module: str, *arguments: str) -> str:
+        if module != "models.inference.export" or "torch" not in sys.modules:
             return run_child(module, *arguments)
-        export.main(*arguments)
+        try:
+            export.main(*arguments)
+        except Exception as error:  # as where a child fails
+            raise WeightsUnavailable(str(error)) from error
         return ""
 
-    monkeypatch.setattr(runtime, "run_child", run_here)
+    monkeypatch.setattr(runtime, "run_child", run_where_torch_is)
+
+
+@pytest.fixture
+def exports_here(exports_beside_torch: None) -> None:
+    """Export in this process, where a test needs torch anyway."""
+    import torch
+
+    assert torch.__version__
 
 
 @pytest.fixture(scope="session")

@@ -49,6 +49,7 @@ def test_a_mode_is_fitted_and_served(mode: str, tiny_mobilenet: Path, tiny_clip:
     assert sum(images[path]["confidence"] >= 0.5 for path in refused) >= len(strangers) // 2, images
 
 
+@pytest.mark.slow  # which backbones it takes, and what is said: test_registry
 def test_auto_without_a_hub_says_loudly_what_it_does(tmp_path: Path) -> None:
     class_folders(tmp_path / "data", CLASSES, 8)
     done = run("trainer", "fit", "--data-dir", "data", cwd=tmp_path)

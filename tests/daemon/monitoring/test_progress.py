@@ -112,7 +112,7 @@ def test_ctrl_c_says_how_far_sort_came_and_the_same_command_goes_on(tmp_path: Pa
     (tmp_path / "in").mkdir()
     save(KINDS[0], 1, tmp_path / "in" / "0.png")
     first = (tmp_path / "in" / "0.png").read_bytes()
-    for number in range(1, 400):
+    for number in range(1, 160):
         (tmp_path / "in" / f"{number}.png").write_bytes(first)
     code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     code += "from models.text.commandline import run_and_exit\nfrom daemon.__main__ import main\nrun_and_exit(main)"
@@ -128,7 +128,7 @@ def test_ctrl_c_says_how_far_sort_came_and_the_same_command_goes_on(tmp_path: Pa
     copied = [path for path in (tmp_path / "out").rglob("*") if path.suffix == ".png"]
     assert process.returncode == 130
     assert (
-        f"stopped; images done: {len(copied)}, left: {400 - len(copied)}; the same command goes on" in log.read_text()
+        f"stopped; images done: {len(copied)}, left: {160 - len(copied)}; the same command goes on" in log.read_text()
     )
     assert not list((tmp_path / "out").rglob("*.part"))
     done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True)

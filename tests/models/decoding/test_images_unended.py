@@ -36,30 +36,29 @@ def read(data: bytes, **options: Any) -> DecodedFile:
     return decode_file(BytesIO(data), [transform(96)], **options)
 
 
-@pytest.mark.parametrize("missing", range(1, 13))
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 @pytest.mark.parametrize("kind", KINDS, ids=str)
-def test_a_few_bytes_short(kind: dict[str, Any], mode: str, missing: int) -> None:
-    if kind.get("progressive") and mode == "CMYK" and missing > 4:
-        pytest.skip("the last scan, of an ink that is not used, has no more bytes")
+def test_a_few_bytes_short(kind: dict[str, Any], mode: str) -> None:
     data = encode(photograph(mode), "JPEG", **kind).getvalue()
-    whole, short = read(data), read(data[:-missing])
+    whole = read(data)
     assert whole.has_end
-    assert not short.has_end or mode == "CMYK"  # libjpeg may be done before it misses the end
-    assert np.abs(whole.crops[0].astype(int) - short.crops[0]).mean() < 1
+    # The last scan of a progressive one, of an ink that is not used, has no more bytes.
+    for missing in range(1, 5 if kind.get("progressive") and mode == "CMYK" else 13):
+        short = read(data[:-missing])
+        assert not short.has_end or mode == "CMYK", missing  # libjpeg may be done before it misses the end
+        assert np.abs(whole.crops[0].astype(int) - short.crops[0]).mean() < 1, missing
 
 
-@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 @pytest.mark.parametrize("kind", KINDS, ids=str)
-def test_rows_are_missing(kind: dict[str, Any], mode: str, share: float) -> None:
+def test_rows_are_missing(kind: dict[str, Any], mode: str) -> None:
     data = encode(photograph(mode), "JPEG", **kind).getvalue()
-    if kind.get("progressive") and share == 0.9:
-        pytest.skip("all rows are there, and lack their last bit")
     begin = data.index(b"\xff\xda")
-    with pytest.raises(ImageError) as refused:
-        read(data[: begin + int((len(data) - begin) * share)])
-    assert refused.value.reason == "truncated"
+    # Of a progressive one, all rows are there by then, and lack their last bit.
+    for share in (0.1, 0.5) if kind.get("progressive") else (0.1, 0.5, 0.9):
+        with pytest.raises(ImageError) as refused:
+            read(data[: begin + int((len(data) - begin) * share)])
+        assert refused.value.reason == "truncated", share
 
 
 @pytest.mark.parametrize("reduce", [True, False])
