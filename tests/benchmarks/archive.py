@@ -3,7 +3,7 @@
 The same pictures of 150 px are sorted by ``sort``, and classified into a manifest by ``archive --engine local`` and
 ``archive --engine ray``, each in a process of its own, its start included; the rounds alternate, and medians are
 printed. Beside the time by the clock stands that of the processors, which says the same on a machine that has other
-work: of all processes, those of Ray too, which are adopted and waited for. The second run of a finished job follows.
+work: of all processes, those of Ray too. The second run of a finished job follows.
 ``--memory N`` then measures the most memory (PSS) of each engine with so many pictures and with a tenth of them, for
 ``--memory-of``. ``--json FILE`` writes all of it; ``--work DIR`` keeps the pictures for the next time.
 """
@@ -14,7 +14,6 @@ import argparse
 import ctypes
 import json
 import os
-import resource
 import shutil
 import statistics
 import subprocess
@@ -30,9 +29,11 @@ from models.inference.runtime import cores
 from tests.benchmarks.bulk import Outputs, fitted
 from tests.benchmarks.photographs import small_pictures
 from tests.conftest import SHARED_DATA
-from tests.processes import ROOT, children, environment, family, memory
+from tests.processes import ROOT, children, environment, family, memory, ticks
 
 _PR_SET_CHILD_SUBREAPER = 36
+#: Seconds between two looks at the processes, of whose time the last part is missed.
+_BETWEEN_LOOKS = 0.3
 ENGINES = ("local", "ray")
 
 
@@ -104,17 +105,20 @@ def compare(checkpoint: Path, work: Path, count: int, rounds: int) -> list[Row]:
 
 def run(arguments: Sequence[str]) -> tuple[float, float, str]:
     """Run a command to its end; return its seconds, the seconds of processors of all its processes, and its output."""
-    before, started = _processor_seconds(), time.perf_counter()
+    started = time.perf_counter()
     command = [sys.executable, "-m", "daemon", *arguments, "--log-level", "WARNING"]
-    said = subprocess.run(command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, check=True, text=True).stdout
-    seconds = time.perf_counter() - started
-    _wait_for_adopted()
-    return seconds, _processor_seconds() - before, said
-
-
-def _processor_seconds() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return float(used.ru_utime + used.ru_stime)
+    used: dict[int, int] = {}
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=said)
+        while process.poll() is None:
+            # Waiting for children tells nothing of those of Ray, which does not wait for its own.
+            used |= {pid: ticks(pid) for pid in family(process.pid)}
+            time.sleep(_BETWEEN_LOOKS)
+        seconds = time.perf_counter() - started
+        _wait_for_adopted()
+        assert process.returncode == 0
+        said.seek(0)
+        return seconds, sum(used.values()) / os.sysconf("SC_CLK_TCK"), said.read()
 
 
 def _wait_for_adopted() -> None:
@@ -136,7 +140,7 @@ def peak_memory(engine: str, checkpoint: Path, work: Path, count: int) -> float:
     most = 0
     while process.poll() is None:
         most = max(most, memory(family(process.pid)))
-        time.sleep(1)
+        time.sleep(_BETWEEN_LOOKS)
     _wait_for_adopted()
     shutil.rmtree(manifest)
     assert process.returncode == 0
