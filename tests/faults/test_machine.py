@@ -1,6 +1,7 @@
 """Writers, renamers, deleters, faults, crashes and restarts in any order: no image is lost, doubled or changed.
 
-What an undo brings back is held until it changes, is renamed or released, and nothing else is.
+What an undo brings back is held until it changes, is renamed or released, and nothing else is. All that with any
+layout, and with a rule of one class: another output, or an action by which its images stay in the inbox.
 """
 
 from __future__ import annotations
@@ -28,10 +29,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from daemon.config.class_rules import ClassRule, ClassRules, Handling
 from daemon.files import renaming
 from daemon.files.source import Identity
 from daemon.filing.duplicates import DuplicatePolicy, Duplicates
 from daemon.filing.filer import Filer, Status
+from daemon.filing.folder_layout import FolderLayout
 from daemon.filing.held import HeldImages
 from daemon.filing.late_sidecars import LateSidecars
 from daemon.filing.recovery import recover
@@ -46,6 +49,11 @@ from tests.filing_desk import far_folder, images, make_desk
 NAMES = st.sampled_from(["cat.jpg", "dog.jpg", "cat_2.jpg", os.fsdecode(b"\xff.jpg"), "x" * 251 + ".jpg"])
 SIDECARS = st.sampled_from(["cat.xmp", "cat.jpg.json", "dog.mov", "cat_2.dng"])
 FOLDERS = st.sampled_from(["cat", "dog", "animals", "animals/cat", "animals/wild/cat", "quarantine/corrupt"])
+LAYOUTS = st.sampled_from(
+    ["{class}"] * 3 + ["{class}/{filed:%Y}/{stem}", "{class}/{taken:%Y}/{inbox}", "{class}/..{top}.{stem}/{taken:%x}"]
+)
+#: What the rule of dogs says, if there is one.
+DOG_RULES = st.sampled_from(["none", "none", "output", "leave", "tag"])
 #: Every call through which filing changes something.
 SEAMS = [
     *((os, name) for name in ("open", "write", "fsync", "rename", "unlink", "utime")),
@@ -98,15 +106,23 @@ class Machine(RuleBasedStateMachine):
     midst of an undo what else is in the inbox.
     """
 
-    @initialize(two=st.booleans(), duplicates=st.sampled_from(get_args(DuplicatePolicy)))
-    def begin(self, two: bool, duplicates: DuplicatePolicy = "keep") -> None:
-        self.duplicates = duplicates
+    @initialize(
+        two=st.booleans(), duplicates=st.sampled_from(get_args(DuplicatePolicy)), layout=LAYOUTS, dog_rule=DOG_RULES
+    )
+    def begin(
+        self, two: bool, duplicates: DuplicatePolicy = "keep", layout: str = "{class}", dog_rule: str = "none"
+    ) -> None:
+        self.duplicates, self.layout, self.dog_rule = duplicates, layout, dog_rule
         self._stack = ExitStack()
         near = self._stack.enter_context(far_folder())
         far = Path(tempfile.mkdtemp()) if two else None
         if far is not None:
             self._stack.callback(shutil.rmtree, far)
         self.desk = make_desk(near, far)
+        dogs = Path(tempfile.mkdtemp())
+        self._stack.callback(shutil.rmtree, dogs)
+        self.dogs = (near if two else dogs) / "dogs"
+        self.roots = [near, dogs, *([] if far is None else [far])]
         self.expected: Counter[bytes] = Counter()
         self.crashed = False
         self.held: dict[Path, tuple[int, ...]] = {}
@@ -208,8 +224,10 @@ class Machine(RuleBasedStateMachine):
     @rule(folder=FOLDERS)
     def file(self, folder: str) -> None:
         good = {Status.FILED, Status.HELD}
-        if self.duplicates == "leave":
+        if self.duplicates == "leave" or self.dog_rule == "leave":
             good |= {Status.LEFT, Status.ALREADY}
+        if self.dog_rule == "tag":
+            good |= {Status.ALREADY, Status.REFUSED}
         assert self._file(folder) <= (good | {Status.CHANGED} if self.writers else good)
 
     @precondition(lambda self: not self.crashed)
@@ -283,22 +301,33 @@ class Machine(RuleBasedStateMachine):
         if self.others is None:
             return
         with self._held_images() as (_, held):
-            for path in set(self._jpegs()) - self.others:
-                assert held.holds(path, Identity.from_stat(path.stat())), "back, and not held"
-                self.held[path] = state_of(path)
+            for path in self._jpegs():
+                is_held = held.holds(path, Identity.from_stat(path.stat()))
+                assert is_held or path in self.others, "back, and not held"
+                if is_held and (path not in self.others or self.dog_rule == "tag"):
+                    self.held[path] = state_of(path)
         self.others = None
 
     @invariant()
     def every_image_is_in_one_place(self) -> None:
         if not hasattr(self, "desk"):
             return
-        contents = self.desk.contents()
+        contents = self.contents()
         expected = +self.expected
         assert not expected - contents, "lost"
         if not self.crashed:
             assert contents == expected
-            assert [path for path in images(self.desk.output) if path.name[0] == "."] == []
-            assert [path for path in images(self.desk.inbox) if path.name[0] == "."] == []
+            for folder in (self.desk.inbox, self.desk.output, self.dogs):
+                assert [path for path in images(folder) if path.name[0] == "."] == []
+        folders = (self.desk.inbox, self.desk.output, self.dogs, self.desk.journal_path.parent)
+        everything = [path for root in self.roots for path in images(root)]
+        assert [path for path in everything if not any(path.is_relative_to(folder) for folder in folders)] == []
+
+    def contents(self) -> Counter[bytes]:
+        """The bytes of every file there is, but for the sidecars that tags are written into."""
+        folders = (self.desk.inbox, self.desk.output, self.dogs)
+        paths = [path for folder in folders for path in images(folder)]
+        return Counter(content for path in paths if b"imagesortd:Class" not in (content := path.read_bytes()))
 
     def _file(self, folder: str, faults: Faults | None = None) -> set[Status]:
         reason = "corrupt" if folder.startswith("quarantine/") else None
@@ -306,12 +335,27 @@ class Machine(RuleBasedStateMachine):
         held_now = {path for path in paths if self.held.get(path) == state_of(path)}
         requests = [self.desk.decide(path, folder, reason=reason) for path in paths]
         with self._held_images() as (journal, held), faults or nullcontext():
-            duplicates = Duplicates(self.duplicates)
-            outcomes = Filer(self.desk.output, journal=journal, held=held, duplicates=duplicates).file(requests)
+            outcomes = Filer(
+                self.desk.output,
+                journal=journal,
+                held=held,
+                duplicates=Duplicates(self.duplicates),
+                layout=FolderLayout(self.layout, [self.desk.inbox]),
+                rules=self._rules(),
+            ).file(requests)
         if faults is None:
             assert {outcome.request.source.path for outcome in outcomes if outcome.status is Status.HELD} == held_now
         assert held_now <= set(self._jpegs()), "filed, although it is held"
         return {outcome.status for outcome in outcomes}
+
+    def _rules(self) -> ClassRules:
+        says = {
+            "output": ClassRule(output=self.dogs),
+            "leave": ClassRule(action="leave"),
+            "tag": ClassRule(action="tag"),
+        }
+        usual = Handling(output=self.desk.output, layout=self.layout)
+        return ClassRules(usual, {"dog": says[self.dog_rule]} if self.dog_rule in says else {})
 
     def _undo(self, count: int, faults: Faults | None = None) -> None:
         with self._held_images() as (journal, held):
@@ -321,6 +365,8 @@ class Machine(RuleBasedStateMachine):
         for image in undone:
             if image.held and image.destination is not None:
                 self.held[image.destination] = state_of(image.destination)
+            elif image.filing.action == "tag" and image.status is Status.UNDONE:
+                self.held[image.filing.source] = state_of(image.filing.source)  # it has not moved
 
     def _jpegs(self) -> list[Path]:
         return [path for path in images(self.desk.inbox) if path.name[0] != "." and path.suffix == ".jpg"]
