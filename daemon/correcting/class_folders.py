@@ -10,7 +10,7 @@ from unicodedata import normalize
 from daemon.files.candidates import is_temporary_name
 from daemon.files.marker import MARKER
 from daemon.filing.class_paths import class_folder_of
-from models.deciding.class_names import check_class_path
+from models.deciding.class_names import check_class_path, folded
 from models.deciding.class_tree import ClassTree
 from models.errors import CheckpointError
 from models.files.leftovers import is_bin, is_leftover
@@ -31,12 +31,13 @@ class ClassFolders:
         self._stands_for = stands_for
         self._output = output
         self._others, self._quarantine = others, quarantine
+        self._tree = ClassTree(())
         self._classes: frozenset[str] = frozenset()
         self._inner: frozenset[str] = frozenset()
 
     def use(self, classes: Iterable[str]) -> None:
         """Go by the classes of a model. Safe in another thread."""
-        tree = ClassTree(list(classes))
+        self._tree = tree = ClassTree(list(classes))
         self._classes, self._inner = frozenset(tree.classes), tree.inner_folders
 
     def is_looked_at(self, folder: str) -> bool:
@@ -50,7 +51,7 @@ class ClassFolders:
         kind = read_kind(self._output / folder)
         if is_bin(name) and kind is None:
             return False
-        return kind not in ("quarantine", "duplicate") and (bool(kind) or folder != self._quarantine)
+        return kind not in ("quarantine", "duplicate") and (bool(kind) or folded(folder) != folded(self._quarantine))
 
     def is_entered(self, folder: str) -> bool:
         """Whether a folder inside a class folder is looked at: as a part of it, or as the folder of a class."""
@@ -79,7 +80,7 @@ class ClassFolders:
         """Return the class of what lies in a folder, in NFC as all classes are; None for the one of no class."""
         top = folder.partition("/")[0]
         kind = read_kind(self._output / top)
-        is_others = kind == "others" or (not kind and top == self._others)
+        is_others = kind == "others" or (not kind and folded(top) == folded(self._others))
         return None if is_others else self.class_of(folder)
 
     def class_of(self, folder: str) -> str:
@@ -88,7 +89,7 @@ class ClassFolders:
 
     def class_named(self, folder: str) -> str:
         """Return the class of a folder by its name alone, as in another output."""
-        return class_folder_of(normalize("NFC", folder), self._inner.__contains__)
+        return class_folder_of(self._tree.as_spelled(normalize("NFC", folder)), self._inner.__contains__)
 
     def marked(self, folder: str) -> int | None:
         """Return when the marker of a folder was written, which says that programs file into it; None without one."""
@@ -98,13 +99,16 @@ class ClassFolders:
             return None
 
     def _meant(self, folder: str) -> str:
-        """Return the path that a folder would have, in NFC, if nobody had renamed it or one that it lies in."""
+        """Return the path that a folder would have if nobody had renamed it or one that it lies in.
+
+        It is in NFC, and spelled as the classes are.
+        """
         end = len(folder)
         while end > 0:
             if (name := self._stands_for(folder[:end])) is not None:
                 return name + normalize("NFC", folder[end:])
             end = folder.rfind("/", 0, end)
-        return normalize("NFC", folder)
+        return self._tree.as_spelled(normalize("NFC", folder))
 
 
 def _may_be_class(folder: str) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 from unicodedata import normalize
 
 from daemon.files.outputs import output_of
+from models.deciding.class_names import folded
 from models.deciding.class_tree import ClassTree
 
 
@@ -33,8 +34,8 @@ def is_in_folder_of(label: str, folder: Path, outputs: Sequence[Path]) -> bool:
     output = output_of(folder, outputs)
     if output is None:
         return False
-    place = normalize("NFC", str(folder.relative_to(output)))
-    return place == label or is_inside(place, label)
+    place = folded(str(folder.relative_to(output)))
+    return place == folded(label) or is_inside(place, folded(label))
 
 
 def is_inside(folder: str, outer: str) -> bool:
@@ -61,19 +62,29 @@ class ClassPaths:
         return tuple(self._classes())
 
     @cached_property
+    def _tree(self) -> ClassTree:
+        return ClassTree(self.classes)
+
+    @property
     def inner(self) -> frozenset[str]:
         """Inner folders of the model."""
-        return ClassTree(self.classes).inner_folders
+        return self._tree.inner_folders
+
+    def as_spelled(self, folder: str) -> str:
+        """Return a path below the output in NFC, as all classes are, and as the model spells its beginning."""
+        return self._tree.as_spelled(normalize("NFC", folder))
+
+    def is_inner(self, folder: str) -> bool:
+        """Whether a folder, however spelled, is an inner one of the model."""
+        return self.as_spelled(folder) in self.inner
 
     def class_of(self, folder: str) -> str:
-        """Name the class of a folder, which is given by its path below the output, in NFC as all classes are."""
-        if "/" not in folder:
-            return normalize("NFC", folder)
-        return class_folder_of(normalize("NFC", folder), self.inner.__contains__)
+        """Name the class of a folder, which is given by its path below the output."""
+        return class_folder_of(self.as_spelled(folder), self.inner.__contains__)
 
     def folder_of(self, folder: str) -> str:
         """Return the beginning of such a path that is the folder of the class, as it is spelled there."""
-        return class_folder_of(folder, lambda beginning: normalize("NFC", beginning) in self.inner)
+        return class_folder_of(folder, self.is_inner)
 
     def of_folder(self, folder: Path) -> str | None:
         """Name the class of a folder; None for one that is not below an output."""

@@ -121,12 +121,14 @@ def class_folders(settings: Settings, paths: ClassPaths | None = None) -> dict[s
     Inner folders are among them: an image may be known to be of one of the classes in it.
     """
     reserved = {name.casefold() for name in settings.other_folders}
-    return {
-        unicodedata.normalize("NFC", folder): folder
+    paths = paths or class_paths(settings)
+    folders = [
+        (paths.as_spelled(folder), folder)
         for output in settings.outputs[::-1]  # of two spellings, that in the main one counts
         for folder in folders_of_images(settings, paths, output=output)
         if unicodedata.normalize("NFC", folder).partition("/")[0].casefold() not in reserved
-    }
+    ]
+    return dict(sorted(folders, key=lambda both: both[0] == unicodedata.normalize("NFC", both[1])))
 
 
 def folders_of_images(
@@ -143,7 +145,7 @@ def folders_of_images(
         for name in _folders_in(f"{output or settings.output}/{outer}"):
             folder = f"{outer}/{name}" if outer else name
             yield folder
-            if unicodedata.normalize("NFC", folder) in paths.inner:
+            if paths.is_inner(folder):
                 pending.append(folder)
 
 

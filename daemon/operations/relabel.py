@@ -27,6 +27,7 @@ from daemon.operations.desk import Desk, Item, Operation, Params, explaining_a_b
 from daemon.operations.moving import RUN_PATTERN, log_move, make_filer, settled_sidecars
 from daemon.operations.named_images import FiledImage, NamedImage, NoImage, find_filed, find_image, spelling
 from daemon.operations.selection import GivenName
+from models.deciding.class_names import folded
 from models.deciding.rule import Fate
 from models.text.language import mark, tr
 from models.text.printable import shown
@@ -143,7 +144,7 @@ class _Relabelling:
         output = output_of(image.path.parent, self.desk.outputs)
         if output is None or output != self._output:
             return False
-        return self.paths.folder_of(str(image.path.parent.relative_to(output))) == self.target.folder
+        return folded(self.paths.folder_of(str(image.path.parent.relative_to(output)))) == folded(self.target.folder)
 
     def _confirm(self, images: dict[_Name, NamedImage]) -> dict[_Name, Item]:
         if images and not self.params.dry_run:

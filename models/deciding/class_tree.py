@@ -49,6 +49,22 @@ class ClassTree:
         return frozenset(folder for name in self.classes for folder in inner_folders_of(name))
 
     @cached_property
+    def _by_folded(self) -> dict[str, str]:
+        return {folded(name): name for name in (*self.inner_folders, *self.classes)}
+
+    def as_spelled(self, folder: str) -> str:
+        """Return a path of folders as the classes are spelled, as far as it is that of one.
+
+        No two classes differ in upper and lower case alone, and on many drives ``Dog`` and ``dog`` are one folder.
+        """
+        end = len(folder)
+        while end > 0:
+            if (name := self._by_folded.get(folded(folder[:end]))) is not None:
+                return name + folder[end:]
+            end = folder.rfind("/", 0, end)
+        return folder
+
+    @cached_property
     def groups(self) -> tuple[str, ...]:
         """The inner folders in which classes part, sorted.
 

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from daemon.filing.class_paths import ClassPaths
 from daemon.filing.filer import Status
 from daemon.filing.undo import undo
 from daemon.journal.journal import read_history
+from tests.daemon.correcting.conftest import Scene
 from tests.filing_desk import Desk, images, make_desk
 
 NAMES = ["what?.jpg", "cam 10:11:12.jpg", "new\nline.jpg", "CON.jpg", "고양이.jpg", "e\u0301.jpg", "\u00e9.jpg",
@@ -67,6 +69,30 @@ def test_every_name_arrives_and_goes_back(drive: Desk) -> None:
     assert {path.name: path.read_bytes() for path in images(drive.inbox)} == {
         name: str(number).encode() for number, name in enumerate(NAMES)
     }
+
+
+def test_a_folder_in_capitals_is_that_of_its_class(drive: Desk, tmp_path: Path) -> None:
+    """A person's ``Dog`` is the folder that the daemon files dogs into, where the drive tells no capitals apart."""
+    (drive.output / "Dog").mkdir(parents=True)
+    if not (drive.output / "dog").exists():
+        pytest.skip("this drive tells capitals apart")
+    scene = Scene(drive, poll=True)
+    scene.classes = ("dog", "cat")
+    scene.start()
+    dog, cat = scene.file("a.jpg", "dog"), scene.file("b.jpg", "cat")
+    scene.look(300)
+    assert [folder.name for folder in sorted(drive.output.iterdir()) if folder.is_dir()] == ["Dog", "cat"]
+    assert scene.labels == {}, "nobody has moved any"
+    cat.rename(drive.output / "Dog" / cat.name)
+    dog.rename(drive.output / "cat" / dog.name)
+    scene.look(300)
+    assert {label for label, _ in scene.labels.values()} <= {"dog", "cat"}, (
+        "times are so coarse that it may see none yet"
+    )
+    scene.stop()
+    scene.journal.close()
+    paths = ClassPaths(drive.output, lambda: scene.classes)
+    assert paths.of_image(drive.output / "Dog" / "b.jpg") == "dog"
 
 
 _AS_NOBODY = """

@@ -38,6 +38,22 @@ def test_a_move_between_two_of_them_is_a_correction(nested: Scene) -> None:
     assert len(nested.labels) == 4
 
 
+def test_a_folder_that_differs_from_a_class_in_capitals_alone_is_that_class(nested: Scene) -> None:
+    """As a person has made it on a drive where the daemon then files into the same folder by another name."""
+    nested.start()
+    first, second = nested.file("a.jpg", "animals/dog"), nested.file("b.jpg", "car")
+    nested.look()
+    nested.move(first, "CAR")
+    nested.move(second, "Animals/Dog")
+    nested.place("own.jpg", "Animals/Dog")
+    nested.look(60)
+    assert nested.labels == {
+        "a.jpg": ("car", "moved"),
+        "b.jpg": ("animals/dog", "moved"),
+        "own.jpg": ("animals/dog", "placed"),
+    }
+
+
 def test_so_is_a_move_out_of_the_inner_folder_or_into_it(nested: Scene) -> None:
     nested.start()
     rolled_up, sure = nested.file("a.jpg", "animals"), nested.file("b.jpg", "animals/dog")

@@ -46,6 +46,23 @@ def test_below_an_inner_folder_each_folder_is_a_class(folder: str, label: str) -
     assert folder == place or folder.startswith(f"{place}/"), "as it is spelled there"
 
 
+@pytest.mark.parametrize(
+    ("folder", "label", "place"),
+    [
+        ("CAR/old", "car", "CAR"),
+        ("Animals/Dog/2024", "animals/dog", "Animals/Dog"),
+        ("Animals/Fox/red", "animals/Fox", "Animals/Fox"),
+        ("Plants", "Plants", "Plants"),
+    ],
+)
+def test_of_two_spellings_in_capitals_and_not_the_models_counts(folder: str, label: str, place: str) -> None:
+    """On many drives they are one folder, and no model has both."""
+    nested = paths(*NESTED)
+    assert (nested.class_of(folder), nested.folder_of(folder)) == (label, place)
+    assert is_in_folder_of(label, OUTPUT / folder, [OUTPUT])
+    assert paths().class_of("Dog") == "Dog"
+
+
 def test_without_such_classes_the_first_folder_says_it() -> None:
     for flat in (paths("dog", "animals"), paths()):
         assert flat.class_of("animals/dog/x") == "animals"
