@@ -14,6 +14,7 @@ from daemon.reloading.loader import CheckpointOptions, check_names
 from daemon.reloading.reloader import Reloader
 from models.errors import UserError
 from models.text.language import reason, tr
+from models.text.printable import shown
 
 _LIMITS = ("max_megapixels", "max_file_mb", "decode_memory_mb", "decode_seconds")
 #: What `Policy.from_settings` takes.
@@ -73,14 +74,16 @@ class Configuration:
             return frozenset()
         changed = {key for key in Settings.model_fields if getattr(new, key) != getattr(self.settings, key)}
         taken = changed & TAKEN_OVER
-        if added := [output for output in new.class_rules.outputs[1:] if output not in self._outputs]:
+        outputs = {name: rule.output for name, rule in new.rules.items() if rule.output not in (None, *self._outputs)}
+        if outputs:
             taken -= {"rules"}
-            logger.warning(
-                tr(
-                    "the rules of classes stay as they are: {output} is another output, which needs a restart",
-                    output=added[0],
-                )
+            name, output = next(iter(outputs.items()))
+            text = tr(
+                "the rules of classes stay as they are: {place} is another output ({output}), which needs a restart",
+                place=shown(f'{RULES_KEY}."{name}".output'),
+                output=output,
             )
+            logger.warning(text)
         self.settings = self.settings.model_copy(update={key: getattr(new, key) for key in taken})
         if taken:
             logger.info(tr("took over new settings: {names}", names=", ".join(names_of(taken))))

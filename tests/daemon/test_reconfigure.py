@@ -48,6 +48,16 @@ def test_changed_settings_are_taken_over_or_named(logged: list[str]) -> None:
     assert logged[2:] == ["these new settings need a restart: output, settle_seconds"]
 
 
+def test_a_rule_with_another_output_is_named_and_waits_for_a_restart(tmp_path: Path, logged: list[str]) -> None:
+    held = configuration({}, lambda: config.load({}))
+    (tmp_path / "config.toml").write_text("[class.cat]\nthreshold = 0.9\n[class.dog]\noutput = 'far'\n")
+    assert held.take_over([]) == frozenset()
+    assert logged[0] == (
+        f'the rules of classes stay as they are: class."dog".output is another output ({tmp_path}/far), which needs a '
+        "restart"
+    )
+
+
 def test_unchanged_settings_are_said_to_be_so(logged: list[str]) -> None:
     held = configuration({}, lambda: config.load({}))
     assert held.take_over([]) == frozenset()

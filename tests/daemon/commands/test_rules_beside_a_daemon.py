@@ -74,7 +74,7 @@ def test_what_rules_and_a_layout_do_and_what_takes_it_back(folder: Path) -> None
         arrives(folder, "checks", "d.png")
         running.wait_until_said("d.png -> checks/mine/d.png")
         configure(folder, far, '[class.checks]\noutput = "elsewhere"\n')
-        reloads(running, "is another output, which needs a restart")
+        reloads(running, f'class."checks".output is another output ({folder}/elsewhere), which needs a restart')
         configure(folder, far, "[class.checks]\nthreshold = 2\n")
         reloads(running, 'the settings in use stay: class."checks".threshold in config.toml is 2, which is not valid')
 
