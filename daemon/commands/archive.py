@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from argparse import ArgumentTypeError
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -75,7 +76,7 @@ def _archive(arguments: list[str]) -> int:
         from daemon.archiving.ray_cluster import require_ray
 
         require_ray()
-    job = Job(settings, options.input, options.manifest.absolute(), shard, options.engine)
+    job = Job(settings, options.input, options.manifest, shard, options.engine)
     stopped = threading.Event()
     with stopped_by_signals(stopped):
         count = Count()
@@ -116,6 +117,15 @@ def _print(looked_at: int, known: int, outcomes: dict[str, int], unreadable: int
         )
 
 
+def _folder(text: str) -> Path:
+    from daemon.archiving.stores import local_path
+
+    folder = local_path(text)
+    if folder is None:
+        raise ArgumentTypeError(tr("'{text}' is no folder of this machine, on which the manifest is kept", text=text))
+    return folder
+
+
 def _parser() -> Parser:
     parser = Parser(
         prog="python -m daemon archive",
@@ -127,7 +137,8 @@ def _parser() -> Parser:
     )
     add = parser.add_argument
     add("input", metavar="INPUT", help=tr("the images: a folder, or a URL such as s3://bucket/folder"))
-    add("--manifest", type=Path, required=True, metavar="DIR", help=tr("folder of the manifest, made or added to"))
+    manifest = add("--manifest", type=_folder, required=True, metavar="DIR")
+    manifest.help = tr("folder of the manifest, made or added to")
     add("--engine", choices=("local", "ray"), default="local").help = tr(
         "what looks at the images: this machine, or the cluster of Ray that it belongs to (local)"
     )

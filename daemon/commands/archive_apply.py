@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from itertools import chain
 from pathlib import Path
-from typing import get_args
 
 from daemon import config
 from daemon.archiving.applying import Applied
@@ -141,7 +140,7 @@ def _parser() -> Parser:
     add = parser.add_argument
     add("manifest", type=Path, metavar="DIR", help=tr("folder of the manifest"))
     add("--output", required=True, metavar="OUT", help=tr("where class folders are made: a folder, or a URL"))
-    action = add("--action", choices=get_args(Action), default="copy")
+    action = add("--action", choices=("copy", "move", "link"), default="copy")
     action.help = tr("what to do with the images (copy)")
     add(
         "--threshold",

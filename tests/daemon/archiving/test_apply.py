@@ -10,6 +10,7 @@ import pytest
 
 from daemon.__main__ import main
 from daemon.archiving.shards import hold_for_applying
+from daemon.commands.archive import main as archive_main
 from daemon.commands.archive_apply import main as apply_main
 from models.errors import UserError
 from models.text.commandline import normalise
@@ -142,6 +143,13 @@ def test_links_are_made(archive: Archive) -> None:
     assert apply(archive, "--action", "link") == 0
     fog = archive.settings.output / "fog"
     assert {path.stat().st_nlink for path in fog.glob("*.jpg")} == {2}
+
+
+def test_what_cannot_be_filed_by_a_manifest_is_said(archive: Archive) -> None:
+    with pytest.raises(UserError, match="--action: invalid choice: 'tag'"):
+        apply(archive, "--action", "tag")
+    with pytest.raises(UserError, match="'s3://bucket/m' is no folder of this machine"):
+        archive_main([str(archive.inbox), "--manifest", "s3://bucket/m"])
 
 
 def test_images_that_are_filed_are_not_archived_again(archive: Archive) -> None:
