@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
@@ -13,7 +15,11 @@ from daemon.filing.folder_layout import FolderLayout
 from daemon.monitoring.announcements import describe_duplicates
 from daemon.monitoring.messages import shown
 from daemon.state import journal_of
+from models.files.leftovers import is_leftover
 from models.text.language import tr
+
+_TO_FILE = os.W_OK | os.X_OK
+_MOST_NAMED = 3
 
 
 def _marks(settings: Settings) -> OutputMarks:
@@ -25,6 +31,7 @@ def output_findings(settings: Settings) -> Iterator[Finding]:
     """Check that the output can be filed into, and is the one that images were filed into before."""
     if (away := _marks(settings).why_away()) is None:
         yield from folder_findings("output", settings.output)
+        yield from _class_folder_findings("output", settings.output)
         yield from _layout_findings("output", settings.layout, "dog", settings)
         if duplicates := describe_duplicates(settings):
             yield fine("output", duplicates)
@@ -41,6 +48,7 @@ def rule_findings(settings: Settings, unanswered: AbstractSet[Path]) -> Iterator
     for output, away in _marks(settings).other_outputs().items():
         if away is None:
             yield from folder_findings("class", output)
+            yield from _class_folder_findings("class", output)
         else:
             yield wrong("class", *with_advice(away))
     layouts = {rule.layout: name for name, rule in reversed(settings.rules.items()) if rule.layout is not None}
@@ -57,6 +65,19 @@ def unknown_rule_findings(settings: Settings, classes: Sequence[str]) -> Iterato
             continue
         text = tr("the rule of the class '{name}' does nothing: the model has no such class", name=shown(name))
         yield note("class", text, "" if nearest is None else tr("did you mean '{near}'?", near=nearest))
+
+
+def _class_folder_findings(subject: str, output: Path) -> Iterator[Finding]:
+    """Name the folders in an output that cannot be written: what is to go there stays in the inbox."""
+    try:
+        names = sorted(entry.name for entry in os.scandir(output) if entry.is_dir(follow_symlinks=False))
+    except OSError:
+        return  # said of the output itself
+    closed = [output / name for name in names if not is_leftover(name) and not os.access(output / name, _TO_FILE)]
+    for folder in closed[:_MOST_NAMED]:
+        text = tr("{folder} cannot be written: images that belong there stay in the inbox", folder=folder)
+        advice = tr("give it to the daemon's user: chown USER {folder}", folder=shlex.quote(str(folder)))
+        yield wrong(subject, text, advice)
 
 
 def _layout_findings(subject: str, template: str, label: str, settings: Settings) -> Iterator[Finding]:
