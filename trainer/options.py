@@ -166,7 +166,7 @@ def add_zero_shot(parser: argparse.ArgumentParser) -> None:
         "--threshold",
         type=probability,
         metavar="P",
-        help=tr("pictures it is less sure of go to the others: 0 to 1, or 70%%"),
+        help=tr("pictures it is less sure of go to others/: 0 to 1, or 70%%"),
     )
     text = tr(
         "whether the daemon shall serve the result; if-better: not in place of one fitted on "

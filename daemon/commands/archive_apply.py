@@ -146,7 +146,7 @@ def _parser() -> Parser:
         "--threshold",
         type=probability,
         metavar="P",
-        help=tr("decide anew: less probable images go to the others (as they were archived)"),
+        help=tr("decide anew: less probable images go to others/ (as they were archived)"),
     )
     add("--dry-run", action="store_true", help=tr("show what would be done, and change nothing"))
     add("--json", action="store_true", help=tr("print the result as JSON"))

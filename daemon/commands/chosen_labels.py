@@ -35,7 +35,7 @@ def conditions(options: argparse.Namespace, *, limit: int | None = None, as_json
 def add_conditions(parser: Parser) -> None:
     """Add the options that choose labels."""
     add = parser.add_argument
-    add("--label", metavar="CLASS", help=tr("of this class; the name of the folder of the others for none of them"))
+    add("--label", metavar="CLASS", help=tr('of this class; "others" (as that folder is called) for those of none'))
     add(
         "--how",
         action="append",

@@ -99,8 +99,8 @@ def _parser() -> Parser:
         dest="label",
         metavar="NAME",
         help=tr(
-            "classified as this by the model, or moved to its folder by you; the name of the folder of the others for "
-            "what lies in it"
+            'classified as this by the model, or moved to its folder by you; "others" (as that folder is called) for '
+            "what lies there"
         ),
     )
     add("--min-confidence", type=probability, metavar="P", help=tr("of at least this probability, 0 to 1"))

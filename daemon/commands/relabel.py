@@ -106,7 +106,7 @@ def _parser() -> Parser:
         help=tr("a path, or the end of one as the history prints it, or a name that only one image has"),
     )
     label = add(
-        "label", metavar="CLASS", help=tr("its class; the name of the folder of the others for none of the classes")
+        "label", metavar="CLASS", help=tr('its class, or "others" (as that folder is called) for none of the classes')
     )
     offer(label, _class_names)
     add("--new", action="store_true", help=tr("the class may be a new one, whose folder is made"))

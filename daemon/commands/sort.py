@@ -149,7 +149,7 @@ def parser() -> Parser:
         "--threshold",
         default=0.0,
         metavar="P",
-        help=tr('less probable images go to the others: 0 to 1, or "auto" (0.0)'),
+        help=tr('less probable images go to others/: 0 to 1, or "auto" (0.0)'),
     )
     add_settings(parser, only=_SHARED)
     add("--json", action=argparse.BooleanOptionalAction, default=False, help=tr("print the result as JSON"))

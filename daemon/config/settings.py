@@ -65,7 +65,7 @@ class Settings(BaseSettings):
         Path("checkpoints"), mark("checkpoint file, run folder, or folder the trainer publishes to"), metavar="PATH"
     )
     threshold: Annotated[float, Field(ge=0, le=1)] | Literal["auto"] = setting(
-        "auto", mark('less probable images go to the others: 0 to 1, or "auto"'), metavar="P"
+        "auto", mark('less probable images go to others/: 0 to 1, or "auto"'), metavar="P"
     )
     probation_images: int = setting(
         100, mark("images of a new model that are watched; 0 watches none"), metavar="N", ge=0, le=10_000
@@ -74,10 +74,10 @@ class Settings(BaseSettings):
     quarantine_dir: str = setting("quarantine", mark("folder for unreadable files"), metavar="NAME")
     duplicates: Literal["keep", "folder", "leave"] = setting(
         "keep",
-        mark("what becomes of the same bytes as a filed image: filed, moved to a folder of their own, or left alone"),
+        mark("images with the same bytes as a filed one: filed, too, moved to a folder of their own, or left alone"),
         metavar="keep|folder|leave",
     )
-    duplicates_dir: str = setting("duplicates", mark("folder for them"), metavar="NAME")
+    duplicates_dir: str = setting("duplicates", mark("folder for duplicates"), metavar="NAME")
     burst_seconds: float = setting(
         0.0,
         mark(
@@ -88,7 +88,9 @@ class Settings(BaseSettings):
         le=600,
         allow_inf_nan=False,
     )
-    layout: str = setting(FLAT, mark("folders in those of the classes; config.toml explains it"), metavar="TEMPLATE")
+    layout: str = setting(
+        FLAT, mark("folders inside those of the classes; config.toml explains it"), metavar="TEMPLATE"
+    )
     action: Literal["move", "copy", "link", "tag"] = setting(
         "move", mark("what filing does"), metavar="move|copy|link|tag"
     )
@@ -97,7 +99,7 @@ class Settings(BaseSettings):
     )
     language: Literal["auto", "en", "ko"] = "auto"
     recursive: bool = setting(True, mark("watch the folders inside, too"))
-    cross_mounts: bool = setting(False, mark("and those that are on other file systems"))
+    cross_mounts: bool = setting(False, mark("watch those that are on other file systems, too"))
     poll: bool = setting(False, mark("look again and again instead of using events"))
     settle_seconds: float = setting(
         2.0, mark("quiet time after which a file is complete"), metavar="S", gt=0, le=3600, allow_inf_nan=False
@@ -125,7 +127,9 @@ class Settings(BaseSettings):
     batch_size: int = setting(16, mark("images per step of the model"), metavar="N", ge=1, le=256)
     threads: int = setting(0, mark("threads that decode and compute; 0 is one per core"), metavar="N", ge=0, le=1024)
     device: Device = setting("cpu", mark("where the model computes"), metavar="cpu|cuda")
-    precision: Precision = setting("float32", mark("of transformers such as CLIP"), metavar="float32|int8")
+    precision: Precision = setting(
+        "float32", mark("numbers that transformers such as CLIP compute with"), metavar="float32|int8"
+    )
     max_megapixels: int = setting(200, mark("larger images go to the quarantine"), metavar="N", ge=1)
     max_file_mb: int = setting(512, mark("larger files go to the quarantine"), metavar="N", ge=1)
     decode_memory_mb: int = setting(

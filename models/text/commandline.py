@@ -36,7 +36,9 @@ class Parser(argparse.ArgumentParser):
             "--language",
             choices=(language.AUTO, *language.LANGUAGES),
             default=argparse.SUPPRESS,
-            help=tr("of messages; auto: by the locale. The starter model's folders are Korean with ko, else English"),
+            help=tr(
+                "language of messages; auto: by locale. The starter model's folders are Korean with ko, else English"
+            ),
         )
 
     def format_help(self) -> str:
