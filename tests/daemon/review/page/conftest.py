@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.daemon.review.page.browser import Complaints, chromium, context_of
-from tests.daemon.review.page.stub import HOST
+from tests.daemon.review.page.browser import TILE, Complaints, chromium, context_of
+from tests.daemon.review.page.stub import HOST, Stub
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
@@ -56,3 +56,18 @@ def new_page(browser: Browser, windows: dict[tuple[int, bool, bool], BrowserCont
         window.clear_cookies()
     assert [error for each in complaints for error in each.errors] == []
     assert [address for each in complaints for address in each.foreign] == []
+
+
+@pytest.fixture
+def stub() -> Stub:
+    """A server whose answers are made up."""
+    return Stub()
+
+
+@pytest.fixture
+def page(new_page: Opener, stub: Stub) -> Page:
+    """A page that shows the pile of that server."""
+    page = new_page()
+    stub.open(page)
+    page.wait_for_selector(TILE)
+    return page

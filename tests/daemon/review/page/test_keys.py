@@ -4,27 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-
 from tests.daemon.review.page.browser import TILE, current, shown, until
-from tests.daemon.review.page.conftest import Opener
 from tests.daemon.review.page.stub import CLASSES, Stub, sent
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
-
-
-@pytest.fixture
-def stub() -> Stub:
-    return Stub()
-
-
-@pytest.fixture
-def page(new_page: Opener, stub: Stub) -> Page:
-    page = new_page()
-    stub.open(page)
-    page.wait_for_selector(TILE)
-    return page
 
 
 def test_enter_a_class_key_and_none_decide_and_the_next_takes_the_place(page: Page, stub: Stub) -> None:
