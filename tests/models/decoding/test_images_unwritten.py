@@ -90,7 +90,9 @@ def tags_first(data: bytes) -> bytes:
         ("JPEG", {"optimize": True}),
         ("WEBP", {"lossless": False}),
         ("WEBP", {"lossless": True}),
-        *[(format_, {}) for format_ in ("AVIF", "HEIF", "PNG", "GIF", "TIFF", "BMP")],
+        ("AVIF", {"speed": 10}),
+        ("HEIF", {"enc_params": {"preset": "ultrafast"}}),
+        *[(format_, {}) for format_ in ("PNG", "GIF", "TIFF", "BMP")],
     ],
     ids=str,
 )
