@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import tempfile
 import threading
 from collections.abc import Sequence
@@ -19,8 +21,12 @@ from daemon.archiving.model import open_model
 from daemon.archiving.rows import Listed, Row
 from daemon.config import Settings
 from daemon.files.descriptors import allow_open_files
+from daemon.files.locks import lock_descriptor
 from daemon.reloading.checkpoint_source import checkpoint_file
 from models.errors import UserError
+
+#: How the folders of workers begin, which a worker that was killed leaves behind.
+_FOLDERS = "imagesortd-worker-"
 
 
 @dataclass
@@ -49,7 +55,7 @@ class Worker:
         logger.add(lambda message: self._warnings.append(message.record["message"]), level="WARNING")
         allow_open_files()
         with ExitStack() as closing:
-            folder = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="imagesortd-")))
+            folder = _own_folder(closing)
             path = folder / "checkpoint.safetensors"
             path.write_bytes(self._checkpoint)
             try:
@@ -79,3 +85,26 @@ class Worker:
     def close(self) -> None:
         """End the decoders, and delete what lies here."""
         self._closing.close()
+
+
+def _own_folder(closing: ExitStack) -> Path:
+    """Make a folder for one worker, and delete those of workers that are gone: they may hold many images."""
+    for left in Path(tempfile.gettempdir()).glob(f"{_FOLDERS}*"):
+        with ExitStack() as locked:
+            if _lock(left, locked):
+                shutil.rmtree(left, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix="imagesortd-"))
+    _lock(folder, closing)
+    named = folder.rename(folder.with_name(f"{_FOLDERS}{folder.name}"))  # locked before another worker can find it
+    closing.callback(shutil.rmtree, named, ignore_errors=True)
+    return named
+
+
+def _lock(folder: Path, held: ExitStack) -> bool:
+    """Lock a folder until ``held`` is closed; False where a worker has it, or another user."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    held.callback(os.close, descriptor)
+    return lock_descriptor(descriptor)

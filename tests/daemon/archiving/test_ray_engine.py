@@ -226,6 +226,22 @@ def test_a_worker_makes_the_rows_of_the_local_engine(archive: Archive) -> None:
     assert sorted((row | {"looked_at": None} for row in rows), key=lambda row: row["uri"]) == expected
 
 
+def test_a_worker_deletes_what_a_killed_one_left(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (tmp_path / "imagesortd-worker-1/fetched").mkdir(parents=True)
+    checkpoint = (archive.settings.checkpoint / "run" / "checkpoint.safetensors").read_bytes()
+    workers = [Worker(archive.settings, str(archive.inbox), checkpoint) for _ in range(2)]
+    assert [worker.open() for worker in workers] == [None, None]
+    left = {path.name for path in tmp_path.glob("imagesortd-*")}
+    assert len(left) == 2
+    assert "imagesortd-worker-1" not in left
+    for worker in workers:
+        worker.close()
+    assert not [*tmp_path.glob("imagesortd-*")]
+
+
 def test_a_worker_says_what_is_missing_on_its_node(archive: Archive, tmp_path: Path) -> None:
     worker = Worker(archive.settings, str(tmp_path / "unmounted"), b"")
     assert "is not a folder" in (worker.open() or "")
