@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import re
 import socket
@@ -19,6 +20,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from daemon.control.listening import answers
 from models.errors import UserError
+from models.text.invocation import spelled
 from models.text.language import tr
 
 #: Connections at once, seconds until the next request of one, and until all of its head must have come or its answer
@@ -103,6 +105,15 @@ def listen(address: Address) -> socket.socket:
         return listener
     except OSError as error:
         where = str(address.path or f"{address.shown_host}:{address.port}")
+        if error.errno == errno.EADDRINUSE and (address.path is None or address.path.is_socket()):
+            raise UserError(
+                tr(
+                    "{where} is in use, perhaps by a review page that runs already: {command} prints another link to "
+                    "that; or give another address with --listen",
+                    where=where,
+                    command=spelled("python -m daemon review --link"),
+                )
+            ) from error
         raise UserError(
             tr("{where} cannot be listened at ({reason}): give another with --listen", where=where, reason=error)
         ) from error

@@ -54,7 +54,7 @@ def test_a_raw_request_by_the_socket_is_answered_and_its_cookie_is_for_the_prefi
 def test_a_socket_that_nobody_listens_at_is_replaced_and_another_is_not(tmp_path: Path) -> None:
     address = parse_address(f"unix:{tmp_path / 'page.socket'}")
     listen(address).close()
-    with listen(address), pytest.raises(UserError, match="cannot be listened at"):
+    with listen(address), pytest.raises(UserError, match="by a review page that runs already: .*review --link"):
         listen(address)
     file = tmp_path / "file"
     file.write_text("kept")
