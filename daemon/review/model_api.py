@@ -65,6 +65,7 @@ class ModelState(Reply):
 
     ``says`` is a sentence where there is no report of the model, such as for the starter model; the lists are empty
     then. ``threshold``: what is filed, and what is promised of it; ``inner_folders``: the same of folders of classes.
+    ``is_excerpt``: the matrix has only some of many classes, those that are confused most.
     """
 
     digest: str | None
@@ -75,6 +76,7 @@ class ModelState(Reply):
     accuracy: float | None
     classes: list[str]
     matrix: list[list[int]]
+    is_excerpt: bool = False
     lesson: Lesson | None
     lineage: list[Ancestor]
     likely_wrong: list[LearntImage]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -24,7 +25,7 @@ from models.text.printable import shown
 _COUNTS = ("images", "right", "right_before")
 _MOST_METRICS = 16 << 20
 #: Runs of the lineage, and classes of the matrix, at most: a larger one nobody can read.
-_MOST_RUNS, _MOST_CLASSES = 20, 200
+_MOST_RUNS, _MOST_CLASSES = 20, 40
 
 
 class ModelView:
@@ -46,9 +47,8 @@ class ModelView:
         open_to_doubt = [image for image in likely_wrong if image.sha256 not in said]
         threshold = self._place.settings.threshold
         chosen = None if threshold == "auto" else threshold
-        classes = sorted({*metadata.classes, *(label for pair in counts for label in pair)})
-        is_shown = bool(counts) and len(classes) <= _MOST_CLASSES
-        matrix = [[counts[actual, predicted] for predicted in classes] for actual in classes] if is_shown else []
+        known = {*metadata.classes, *(label for pair in counts for label in pair)} if counts else set()
+        classes = sorted(known if len(known) <= _MOST_CLASSES else _most_confused(counts))
         return ModelState(
             digest=published.digest or None,
             run=shown(run.name),
@@ -56,8 +56,9 @@ class ModelView:
             threshold=str(in_force(chosen, metadata)),
             inner_folders=inner_folder_rules(chosen, metadata),
             accuracy=metadata.metrics.get("accuracy"),
-            classes=classes if is_shown else [],
-            matrix=matrix,
+            classes=classes,
+            matrix=[[counts[actual, predicted] for predicted in classes] for actual in classes],
+            is_excerpt=len(classes) < len(known),
             lesson=_lesson(run, metadata),
             lineage=self._lineage(run.name),
             likely_wrong=[_learnt(image, advised=True) for image in open_to_doubt[:MOST_ADVISED]],
@@ -96,6 +97,15 @@ class ModelView:
                         )
                     )
         return ancestors
+
+
+def _most_confused(counts: Counter[tuple[str, str]]) -> set[str]:
+    """Choose as many classes as a matrix may have: of the mistakes that were made most often."""
+    chosen: set[str] = set()
+    for (actual, predicted), _ in counts.most_common():
+        if actual != predicted and len(chosen | {actual, predicted}) <= _MOST_CLASSES:
+            chosen |= {actual, predicted}
+    return chosen
 
 
 def _nothing(says: str, tasks: ModelTasks) -> ModelState:

@@ -132,6 +132,7 @@ _MODEL = (
     mark("right, of images that it never learnt from"),
     mark("before and after the last lesson"),
     mark("What it confuses"),
+    mark("The classes that it confuses most"),
     mark("is ↓ · taken for →"),
     mark("{count}: is {actual}, taken for {predicted}"),
     mark("Is {actual}, taken for {predicted}"),

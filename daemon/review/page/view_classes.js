@@ -45,6 +45,7 @@ export class Classes {
   }
 
   async open() {
+    this.element.querySelector(".tabs [aria-current]")?.scrollIntoView({ block: "nearest" });
     if (!this.name) this.empty.hidden = false;
     else await this.pages.more();
   }

@@ -77,7 +77,7 @@ export class Model {
       el("button", { class: "action", disabled: isBusy, onclick: () => void this.#start({ task: "learn" }) }, t("Learn now")),
       state.task && el("span", { role: "status", class: state.task.state === "failed" ? "broken" : "note" }, state.task.says));
     this.#drawFacts(state);
-    fill(this.matrix, state.classes.length > 0 && el("h3", {}, t("What it confuses")),
+    fill(this.matrix, state.classes.length > 0 && el("h3", {}, state.is_excerpt ? t("The classes that it confuses most") : t("What it confuses")),
       state.classes.length > 0 && matrix(state.classes, state.matrix, (actual, predicted) => void this.#show(actual, predicted)));
     this.likelyWrong = state.likely_wrong;
     if (!this.isCell) this.#showDoubts();

@@ -67,6 +67,18 @@ def test_a_report_is_read_once_until_it_is_another(
         assert page.browser.get("/thumbnails/learnt/0/256").status == 200
 
 
+def test_of_many_classes_the_matrix_has_those_that_are_confused(reviewed: Reviewed, learnt: Path) -> None:
+    with (learnt / "split.csv").open("a") as file:
+        for number in range(300):
+            name = f"class {number}"
+            file.write(f"{name}.png,{name},{number:064x},held-out,0,{name},0.9,0.9,\n")
+    with open_page(reviewed) as page:
+        model = page.browser.get("/api/model").json()
+        assert model["is_excerpt"]
+        assert model["classes"] == ["checks", "discs"]
+        assert model["matrix"] == [[0, 1], [1, 2]]
+
+
 def test_without_a_model_it_says_so(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     model = page.browser.get("/api/model").json()
     assert model["matrix"] == []

@@ -39,6 +39,8 @@ ODD_NAMES = (
     "</script><script>alert(1)</script>.png",
     "caf\\xe9.jpg",
 )
+#: Classes of the confusion matrix, at most.
+MOST_IN_MATRIX = 40
 #: The id of the group of images that are in none yet.
 NEW = 99
 NOW = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
@@ -306,7 +308,11 @@ class Stub:
         }
 
     def _model(self) -> object:
-        matrix = [[(91, 2, 0, 1, 1)[abs(i - j)] + (i + j) % 3 * (i != j) for j in range(5)] for i in range(5)]
+        shown = self.classes[:MOST_IN_MATRIX]
+        matrix = [
+            [(91, 2, 0, 1, 1)[abs(i - j) % 5] + (i + j) % 3 * (i != j) for j in range(len(shown))]
+            for i in range(len(shown))
+        ]
         other = self.classes[2]
         lineage = [
             {
@@ -330,8 +336,9 @@ class Stub:
             "says": "",
             "inner_folders": [],
             "accuracy": 0.942,
-            "classes": list(self.classes),
+            "classes": list(shown),
             "matrix": matrix,
+            "is_excerpt": len(shown) < len(self.classes),
             "lesson": {"time": NOW.isoformat(), "before": 0.91, "after": 0.942, "images": 500, "says": ""},
             "lineage": lineage,
             "likely_wrong": [
