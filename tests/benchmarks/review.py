@@ -4,7 +4,8 @@ A real Chromium works off a real pile behind a real server. Measured are: from t
 picture; from a key to the next picture on the screen, in the grid and in the large view; two hundred pictures
 reviewed, each after the paint of the one before; from a decision in one page until the picture is gone from another;
 and, beside pictures that arrive at a daemon which is started anew in the middle, one decision after the other: how
-many are lost, and how long arriving pictures take with and without them. Needs Chromium and Playwright.
+many are lost, and how long arriving pictures take with and without them. The browser takes of the same processor:
+decisions are also sent without one, by a client that asks what a page asks. Needs Chromium and Playwright.
 """
 
 from __future__ import annotations
@@ -17,24 +18,30 @@ import sys
 import tempfile
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
 
 from daemon.state import journal_path
 from models.deciding.rule import Fate
 from tests.benchmarks.latency import arrive, started
+from tests.daemon.review.browser import Browser
 from tests.daemon.review.page.browser import KEY_TO_PAINT, TILE, chromium, context_of
 from tests.filing_desk import make_desk
 from tests.pictures import KINDS, draw
 from tests.processes import environment, memory, wait_for
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser as Chromium
+    from playwright.sync_api import Page
 
 REVIEWED, BATCH = 200, 500
+#: Pictures that arrive before any is measured: the first ones at a daemon take longer, decisions or not.
+WARM_UP = 10
 PORT = 8471
 STATE = ("--state-dir", "state")
 
@@ -56,6 +63,8 @@ class Figures:
     decisions_lost: int
     filed_p50: float
     filed_p99: float
+    filed_beside_decisions_without_browser_p50: float
+    filed_beside_decisions_without_browser_p99: float
     filed_beside_decisions_p50: float
     filed_beside_decisions_p99: float
 
@@ -94,12 +103,12 @@ def main() -> None:
         figures = measure(Path(folder), browser, options.pile, options.decisions)
     for name, value in asdict(figures).items():
         goal = f"   (at most {GOALS[name]})" if name in GOALS else ""
-        print(f"{name:>28} {value:10.2f}{goal}")
+        print(f"{name:>42} {value:10.2f}{goal}")
     if options.json:
         options.json.write_text(json.dumps(asdict(figures), indent=1))
 
 
-def measure(folder: Path, browser: Browser, pile: int, decisions: int) -> Figures:
+def measure(folder: Path, browser: Chromium, pile: int, decisions: int) -> Figures:
     """Everything, one after the other."""
     fill(folder, pile)
     with serving(folder) as server:
@@ -117,10 +126,12 @@ def measure(folder: Path, browser: Browser, pile: int, decisions: int) -> Figure
         first_picture(other, server.link())
         seen = [1000 * seconds_until_seen(page, other) for _ in range(10)]
         used = memory([server.process.pid]) / (1 << 20)
-        lost, usual, beside = decide_beside_arrivals(folder, page, decisions)
+        other.context.close()
+        usual, beside_client = decide_without_browser(folder, server, decisions // 2, page)
+        lost, beside = decide_beside_arrivals(folder, page, decisions)
     return Figures(
         pile, first, *middle_and_95(grid), *middle_and_95(large), reviewed, max(seen), used, decisions, lost,
-        *middle_and_99(usual), *middle_and_99(beside),
+        *middle_and_99(usual), *middle_and_99(beside_client), *middle_and_99(beside),
     )  # fmt: skip
 
 
@@ -191,25 +202,67 @@ def seconds_until_seen(page: Page, other: Page) -> float:
     return time.perf_counter() - began
 
 
-def decide_beside_arrivals(folder: Path, page: Page, count: int) -> tuple[int, list[float], list[float]]:
+def decide_without_browser(folder: Path, server: Server, count: int, page: Page) -> tuple[list[float], list[float]]:
+    """Let pictures arrive, and again beside a decision a second of a client that is no browser; return their times."""
+    page.goto("about:blank")
+    client = Browser(PORT)
+    client.enter(urlsplit(server.link()).path)
+    over = threading.Event()
+    with started(folder, *STATE):
+        usual = list(arrive(folder, WARM_UP + 100, "usual"))[WARM_UP:]
+        threads = [threading.Thread(target=act, args=(client, over)) for act in (decide_by_client, hear)]
+        for thread in threads:
+            thread.start()
+        beside = list(arrive(folder, count, "beside-client"))
+        over.set()
+        for thread in threads:
+            thread.join()
+    first_picture(page, server.link())
+    return usual, beside
+
+
+def decide_by_client(client: Browser, over: threading.Event) -> None:
+    """Decide once a second, and look at the pile and the classes as a page does after it has heard of changes."""
+    while not over.wait(1):
+        (image, *_) = client.unsure()
+        decision = {
+            "kind": "label",
+            "key": uuid.uuid4().hex,
+            "id": image["id"],
+            "version": image["version"],
+            "to": "cat",
+        }
+        client.post("/api/decisions", {"decisions": [decision]})
+        client.get("/api/classes")
+
+
+def hear(client: Browser, over: threading.Event) -> None:
+    """Ask for changes, one question after another."""
+    revision = 0
+    while not over.is_set():
+        revision = client.get(f"/api/changes?since={revision}").json()["revision"]
+
+
+def decide_beside_arrivals(folder: Path, page: Page, count: int) -> tuple[int, list[float]]:
     """Decide once a second beside pictures that arrive; return how many were lost, and the times of the arrivals."""
-    with started(folder, *STATE):
-        usual = list(arrive(folder, 100, "usual"))
-        before = in_pile(folder)
-        beside: list[float] = []
-        arriving = threading.Thread(target=lambda: beside.extend(arrive(folder, count // 2, "beside")))
-        arriving.start()
-        decide(page, count // 2)
-        arriving.join()
-    decide(page, 5)  # nobody is there
-    with started(folder, *STATE):
-        arriving = threading.Thread(target=lambda: beside.extend(arrive(folder, count // 2, "again")))
-        arriving.start()
-        decide(page, count - count // 2 - 5)
-        arriving.join()
-        settle(page)
-        wait_for(lambda: before - in_pile(folder) == count or not page.inner_text("#state"), "all is done", seconds=60)
-    return count - (before - in_pile(folder)), usual, beside
+    beside: list[float] = []
+    before = in_pile(folder)
+    for number, decisions in enumerate((count // 2, count - count // 2 - 5)):
+        with started(folder, *STATE):
+            list(arrive(folder, WARM_UP, f"warm-{number}"))
+            arriving = threading.Thread(
+                target=lambda n=number: beside.extend(arrive(folder, count // 2, f"beside-{n}"))
+            )
+            arriving.start()
+            decide(page, decisions)
+            arriving.join()
+            if number:
+                settle(page)
+                is_done = lambda: before - in_pile(folder) == count or not page.inner_text("#state")  # noqa: E731
+                wait_for(is_done, "all is done", seconds=60)
+        if not number:
+            decide(page, 5)  # nobody is there
+    return count - (before - in_pile(folder)), beside
 
 
 def decide(page: Page, count: int) -> None:
