@@ -19,7 +19,7 @@ from daemon.filing.outcome import Outcome
 from daemon.housekeeping import Housekeeping
 from daemon.learning.lessons import Lessons
 from daemon.monitoring.announcements import announce_rules
-from daemon.monitoring.messages import describe_change, fields, left, line, shown
+from daemon.monitoring.messages import describe_change, fields, left, line, refused, shown
 from daemon.monitoring.monitor import Monitor
 from daemon.monitoring.retries import Retries
 from daemon.pipeline import ModelFailed, Pipeline
@@ -271,7 +271,7 @@ class WorkLoop:
                 level = "INFO" if outcome.reason is None else "WARNING"
                 log.log(level, "{}", line(outcome))
             case Status.REFUSED:
-                log.warning(tr("{name} stays where it is: {detail}", name=shown(path.name), detail=outcome.detail))
+                log.warning("{}", refused(outcome))
             case Status.LEFT:
                 log.info("{}", left(outcome))
             case Status.RETRY:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from daemon.filing.outcome import Outcome
 from daemon.filing.status import Status
+from daemon.filing.tagging import REASON as SIDECAR_REASON
 from models.text.language import mark, tr, trn
 from models.text.printable import quoted, shown
 
@@ -43,6 +44,13 @@ def left(outcome: Outcome) -> str:
         label=outcome.label,
         confidence=outcome.confidence or 0.0,
     )
+
+
+def refused(outcome: Outcome) -> str:
+    """Word that an image stays in the inbox, and why; what is said of its sidecar names it already."""
+    if outcome.reason == SIDECAR_REASON and outcome.detail is not None:
+        return outcome.detail
+    return tr("{name} stays where it is: {detail}", name=shown(outcome.path.name), detail=outcome.detail)
 
 
 def _tagging(outcome: Outcome, name: str, why: str | None) -> str:
