@@ -115,8 +115,8 @@ class FiledOutput:
         if not _exists(self.journal) and not has_quarantine:
             raise UserError(
                 tr(
-                    "there is no journal of filings into {output} in {state}: give the --output and the "
-                    "--state-dir of the daemon",
+                    "there is no journal of filings into {output} in {state}: where a daemon files elsewhere, "
+                    "give its --output and --state-dir; else nothing was filed yet",
                     output=self.settings.output,
                     state=self.state,
                 )

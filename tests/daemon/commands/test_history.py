@@ -190,7 +190,7 @@ def test_wrong_use_is_a_sentence(full: Office, options: list[str], said: str) ->
 
 
 def test_no_journal_is_a_sentence(office: Office) -> None:
-    with pytest.raises(UserError, match="there is no journal of filings into .*sorted"):
+    with pytest.raises(UserError, match="there is no journal of filings into .*sorted .*nothing was filed yet"):
         office.run("history")
 
 
