@@ -323,9 +323,9 @@ class Tally:
 
 #: How many images had an outcome, by its name in the status file.
 _OUTCOMES = {
-    "sure": mark("{count} sure of their class"),
+    "sure": mark("{count} in their class"),
     "planned": mark("{count} planned"),
-    "rolled up": mark("{count} sure of the folder above their class only"),
+    "rolled up": mark("{count} in the folder above their class"),
     "unsure": mark("{count} unsure"),
     "unknown": mark("{count} unknown"),
     "duplicate": mark("{count} duplicates"),

@@ -83,7 +83,7 @@ def test_people_read_everything_at_a_glance() -> None:
         "so at most 1 % of those filed are wrong",
         "queue       3 waiting, 1 in flight",
         "oldest      waiting for 10 s",
-        "images      12 sure of their class, 2 unsure",
+        "images      12 in their class, 2 unsure",
         "speed       2.5 images/s over the last minute",
         "watching    folders: 7, overflows: 1, event reader restarts: 0",
         "last error  100 s ago (of 1): the disk is full",
@@ -212,7 +212,7 @@ def test_where_the_daemon_is_stuck_its_file_is_read(
     assert "does not answer" in capsys.readouterr().err, "there is no file"
     left(tmp_path / "state", tmp_path / "mine")
     assert complain(status.main, asked) == 0
-    assert "12 sure of" in capsys.readouterr().out
+    assert "12 in their class" in capsys.readouterr().out
     left(tmp_path / "state", tmp_path / "mine", HEALTH.model_copy(update={"process": 1}))
     assert complain(status.main, asked) == 2
     printed = capsys.readouterr()
