@@ -107,9 +107,11 @@ class Answers:
 
     def after(self, left: int) -> None:
         """Say how far it has come, before the next images are looked at."""
+        if not left:
+            return  # it is over only with the groups of all, for which the page waits as long as any is left
         known = len(self._images) - left
         _say({"progress": known / max(len(self._images), 1), "left": left})
-        if self._wanted == "groups" and left and known >= self._due:
+        if self._wanted == "groups" and known >= self._due:
             self._due = TIMES_AS_MANY * known
             _say({"groups": self._compared(), "left": left})
 

@@ -107,7 +107,9 @@ def test_groups_come_while_a_large_pile_is_still_being_looked_at(
     ]
     assert grouped == [(known, known) for known in (FIRST_GROUPED, TIMES_AS_MANY * FIRST_GROUPED, count)]
     assert {one["alike"] for one in said[-1]["groups"]} == {True}
-    assert [one["left"] for one in said if "progress" in one] == list(range(count, -1, -64))
+    assert [one["left"] for one in said if "progress" in one] == list(
+        range(count, 0, -64)
+    )  # none are left once all are grouped
 
 
 class Process:
