@@ -68,9 +68,11 @@ class StoredFiling:
     def file(self, images: Iterable[Decided], stopping: Callable[[], bool]) -> None:
         """File images, some at a time, until ``stopping`` returns True."""
         coming = self._readable(images)
-        if not self._dry_run:
-            self._mark()
+        is_marked = self._dry_run
         while not stopping() and (group := list(islice(coming, _AT_ONCE))):
+            if not is_marked:  # only now is it known that they may go there
+                self._mark()
+                is_marked = True
             answers: list[tuple[Decided, Future[_Result]]] = [
                 (image, self._threads.submit(self._file_one, image)) for image in group
             ]
