@@ -75,9 +75,8 @@ def test_every_file_of_a_corpus_is_in_one_place_with_a_reason(
         pipeline.close()
         journal.close()
 
-    assert (
-        sorted(outcome.path for outcome in outcomes) == paths
-    )  # slow ones, of which a busy machine has some, come late
+    # Slow ones come late, and a busy machine has some.
+    assert sorted(outcome.path for outcome in outcomes) == paths
     assert {outcome.status for outcome in outcomes} == {Status.FILED}
     assert list(inbox.iterdir()) == []
     filed = [path for path in output.rglob("*") if path.is_file() and not path.name.startswith(".")]

@@ -129,6 +129,16 @@ print(json.dumps({"result": "refused", "why": "", "run": None, "told": [priority
     assert answer(tmp_path, program).figures["told"] == [19, 900, True, "/"]
 
 
+@pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="the kernel does not group by session")
+def test_its_session_comes_after_others(tmp_path: Path) -> None:
+    program = """
+import json
+group = open("/proc/self/autogroup").read().split()
+print(json.dumps({"result": "refused", "why": "", "run": None, "told": group[1:]}))
+"""
+    assert answer(tmp_path, program).figures["told"] == ["nice", "10"]
+
+
 def test_it_can_be_ended_from_outside(tmp_path: Path) -> None:
     lesson = child(tmp_path, "import sys, time; print('begun', file=sys.stderr); time.sleep(600)")
     begun = threading.Event()
