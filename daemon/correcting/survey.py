@@ -357,7 +357,7 @@ class Survey:
                     if self._meanings.is_entered(f"{folder}/{name}"):
                         folders.append(name)
                     continue
-                if name == OUTPUT_MARK and "/" in folder:
+                if name == OUTPUT_MARK and not self._meanings.is_class(folder):
                     known.folders = []
                     return  # of another output
                 names.append(name)

@@ -97,14 +97,16 @@ def test_an_image_whose_row_was_pruned_stays_known(scene: Scene) -> None:
     assert scene.labels == {"a.jpg": ("wolf", "placed")}
 
 
-def test_another_output_inside_a_class_folder_is_left_alone(scene: Scene) -> None:
+@pytest.mark.parametrize("place", ["dog/other", "other"])
+def test_another_output_inside_is_left_alone(scene: Scene, place: str) -> None:
     scene.start()
     scene.file("a.jpg")
     scene.look()
-    other = scene.output / "dog/other"
-    other.mkdir()
+    other = scene.output / place
+    (other / "dog").mkdir(parents=True)
     (other / ".imagesortd-output").write_text("{}")
     (other / "b.jpg").write_bytes(b"b")
+    (other / "dog/c.jpg").write_bytes(b"c")
     scene.restart()
     scene.look(60)
     assert not scene.all_labels
