@@ -17,6 +17,7 @@ What the words mean here, and nothing else; those of checkpoints and models are 
   moves nothing.
 - promise: with a threshold, the most of the filed images that are wrong, and how certain that is.
 - growth: what more images would bring, estimated from heads that were fitted on a quarter of them.
+- rank: one of several processes that fine-tune together, and its number. The first one does all else alone.
 - perceptual hash: marks by which an image is recognised when it was resized or encoded again.
 - finding: something odd about an image that the user should know, reported by the audit.
 - missing class: a kind of images that has no class. What would become of its images is told from classes that are

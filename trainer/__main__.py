@@ -11,27 +11,32 @@ from typing import Any
 
 from loguru import logger
 
+from models.errors import UserError
 from models.text.commandline import Parser, print_json, run_and_exit
 from models.text.completion import offer
 from models.text.language import tr
 from trainer import options
+from trainer.finetuning.ranks import own_rank
+from trainer.finetuning.team import Team
 
 # No heavy imports here, so that a mistyped option is reported at once.
 
 #: The exit code of a lesson after which no new model is published.
 NOT_PUBLISHED = 4
 #: What the parsed arguments hold beside the options of a command.
-_NOT_OPTIONS = frozenset({"command", "run", "json", "clip_model", "exit_code"})
+_NOT_OPTIONS = frozenset({"command", "run", "json", "clip_model", "exit_code", "team"})
 
 
-def main(arguments: list[str]) -> int:
-    """Run one command and return the exit code."""
+def main(arguments: list[str], team: Team | None = None) -> int:
+    """Run one command and return the exit code; ``team`` are the processes that torchrun started, if it did."""
     given = make_parser().parse_args(arguments)
     vars(given).pop("language", None)  # already applied before parsing
     if vars(given).get("verbose"):
         _log("DEBUG")
     command: Callable[[argparse.Namespace], dict[str, Any] | list[dict[str, Any]]] = given.run
-    given.exit_code = 0
+    if team is not None and not (given.command == "fit" and given.fine_tune):
+        raise UserError(tr("torchrun is for fit --fine-tune alone: start everything else without it"))
+    given.exit_code, given.team = 0, team
     if not given.json:
         command(given)
         return int(given.exit_code)
@@ -98,8 +103,19 @@ def _fit(given: argparse.Namespace) -> dict[str, Any]:
     from trainer.fitted import FitOptions
     from trainer.tables import say
 
+    team: Team | None = given.team
+    if team is not None:
+        team.join(given.batch_size)
+        given.resume |= team.rank.attempt > 0
+        if not team.rank.is_first:
+            from trainer.finetuning.sharing import follow
+
+            follow(team, given.cache_dir)
+            return {}
     try:
-        outcome = fit(FitOptions(**_plain(given)))
+        outcome = fit(FitOptions(**_plain(given)), team)
+        if team is not None:
+            team.finish()
     except KeyboardInterrupt:
         say(tr("stopped"), tr("the same command with --resume continues it"))
         raise
@@ -221,8 +237,12 @@ def _rollback(given: argparse.Namespace) -> dict[str, Any]:
 def start(arguments: list[str]) -> int:
     """Run one command as a program, with the trainer's logging, and return the exit code."""
     warnings.simplefilter("ignore")  # warnings of libraries are for their developers
-    _log("INFO")
-    return main(arguments)
+    rank = own_rank()
+    _log("INFO" if rank.is_first else "CRITICAL")
+    if rank.count == 1:
+        return main(arguments)
+    team = Team(rank)
+    return team.run(lambda: main(arguments, team))
 
 
 def _log(level: str) -> None:

@@ -25,6 +25,7 @@ from trainer.data.folds import NEVER, Folds
 from trainer.data.neighbours import Positions, group_images
 from trainer.data.tagged import scan_tags
 from trainer.data.unlabelled import read_unlabelled, scan_unlabelled
+from trainer.finetuning.team import Team
 from trainer.fitted import FitOptions, Fitted
 from trainer.heads.choice import Choice
 from trainer.heads.choosing import FEW_IMAGES, choose_head, clearly_lower
@@ -57,8 +58,11 @@ class FitOutcome:
     reason: str
 
 
-def fit(options: FitOptions) -> FitOutcome:
-    """Fit a checkpoint, write its run folder, and publish it as ``options.publish`` says. Raises `UserError`."""
+def fit(options: FitOptions, team: Team | None = None) -> FitOutcome:
+    """Fit a checkpoint, write its run folder, and publish it as ``options.publish`` says. Raises `UserError`.
+
+    ``team`` are the processes that fine-tune together, of which this is the first.
+    """
     store = WeightsStore(options.cache_dir)
     require_writable(options.output_dir, "--output-dir")
     folders = _scan(options)
@@ -123,7 +127,7 @@ def fit(options: FitOptions) -> FitOutcome:
     narrate.choice(choice, len(images.samples), verbose=options.verbose)
     if options.fine_tune:
         stages["fine-tune"] = []
-        fitted = _fine_tune(fitted, images, options, store, progress, stages["fine-tune"])
+        fitted = _fine_tune(fitted, images, options, store, progress, stages["fine-tune"], team)
 
     narrate.unlabelled(unlabelled_sentences(fitted.unlabelled, fitted.choice.propagation, is_tuned=bool(fitted.tuned)))
     predictions = fitted.predictions(images)
@@ -242,6 +246,7 @@ def _fine_tune(
     store: WeightsStore,
     progress: UnfinishedFit,
     epochs: list[Epoch],
+    team: Team | None,
 ) -> Fitted:
     """Fine-tune the backbones and fit a head on them; return these if clearly better on fold 0, else ``frozen``.
 
@@ -249,6 +254,8 @@ def _fine_tune(
     """
     from trainer.finetuning.course import LabelledSamples
     from trainer.finetuning.finetune import FineTuneOptions, fine_tune
+    from trainer.finetuning.sharing import hand_out
+    from trainer.finetuning.work import Work
 
     if not images.is_held_out.any():
         say(tr("fine-tune"), tr("not done: no image is held out to tell whether it helps"))
@@ -259,7 +266,7 @@ def _fine_tune(
         narrate.epoch(epoch, options.ft_epochs, tr("of fine-tuning"))
 
     parts = frozen.extractor.parts
-    tuned = fine_tune(
+    work = Work(
         parts,
         frozen.choice.start.head,
         frozen.choice.start.scaling,
@@ -272,10 +279,12 @@ def _fine_tune(
             patience=options.patience,
             seed=options.seed,
         ),
-        lambda text: say(tr("fine-tune"), text),
-        on_epoch,
-        progress,
     )
+
+    def tell(text: str) -> None:
+        say(tr("fine-tune"), text)
+
+    tuned = fine_tune(*work.arguments, tell, on_epoch, progress, None if team is None else hand_out(team, work, tell))
     extractor = open_extractor([tuned_backbone(part, tuned[part.name], store) for part in parts], store)
     files = [dataset.File(sample.path, sample.name, sample.label) for sample in images.samples]
     extracted = extract(files, extractor, None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -13,9 +13,11 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
-def map_ahead(function: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
-    """Map with one thread per core, at most a few results ahead; close the iterator if it is not read to its end."""
-    workers = cores()
+def map_ahead(
+    function: Callable[[_Item], _Result], items: Iterable[_Item], threads: int = 0
+) -> Generator[_Result, None, None]:
+    """Map with ``threads`` (0: one per core), a few results ahead; close the iterator if it is not read to its end."""
+    workers = threads or cores()
     pending: deque[Future[_Result]] = deque()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="ahead")
     try:

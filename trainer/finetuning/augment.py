@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +13,10 @@ from PIL import Image
 
 from models.decoding.images import Crop, Transform, decode
 from models.errors import ImageError
+from models.inference.runtime import cores
 from trainer.data.dataset import Sample
 from trainer.data.threads import map_ahead
+from trainer.finetuning.ranks import ALONE, Rank
 
 #: The area of the random part, as a share of the central square that serving crops from, and its aspect ratio.
 _AREA = (0.4, 1.0)
@@ -22,18 +26,28 @@ _RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resamplin
 
 @dataclass(frozen=True)
 class Batch:
-    """The crops of n samples, one (n, side, side, 3) array for each part, and the positions (n,) of the samples."""
+    """The crops of n samples, one (n, side, side, 3) array for each part, and the positions (n,) of the samples.
+
+    ``drawn`` are the positions of all that the batch was to have, in whichever process, readable or not.
+    """
 
     crops: list[npt.NDArray[np.uint8]]
     rows: npt.NDArray[np.int64]
+    drawn: npt.NDArray[np.int64]
 
 
 def batches(
-    samples: Sequence[Sample], transforms: Sequence[Transform], size: int, *, shuffle: tuple[int, int] | None = None
+    samples: Sequence[Sample],
+    transforms: Sequence[Transform],
+    size: int,
+    *,
+    shuffle: tuple[int, int] | None = None,
+    rank: Rank = ALONE,
 ) -> Iterator[Batch]:
     """Yield all samples in batches; with ``shuffle`` (a seed and an epoch) in random order and augmented.
 
-    An image that can no longer be read is left out.
+    Several ranks draw the same batches, and each loads its share of every one: it may have none of the last. An image
+    that can no longer be read is left out.
     """
     order = np.arange(len(samples))
     if shuffle is not None:
@@ -46,20 +60,16 @@ def batches(
         except (ImageError, OSError):
             return row, []
 
-    waiting: list[tuple[int, list[Crop]]] = []
-    for row, crops in map_ahead(load, order.tolist()):
-        if crops:
-            waiting.append((row, crops))
-        if len(waiting) == size:
-            yield _stack(waiting)
-            waiting = []
-    if waiting:
-        yield _stack(waiting)
+    drawn = [order[start : start + size] for start in range(0, len(order), size)]
+    shares = [rows[rank.number :: rank.count].tolist() for rows in drawn]
+    with closing(map_ahead(load, chain.from_iterable(shares), rank.share_of(cores()))) as loading:
+        for rows, share in zip(drawn, shares, strict=True):
+            yield _stack([image for image in islice(loading, len(share)) if image[1]], rows)
 
 
-def _stack(loaded: list[tuple[int, list[Crop]]]) -> Batch:
+def _stack(loaded: list[tuple[int, list[Crop]]], drawn: npt.NDArray[np.int64]) -> Batch:
     crops = [np.stack(part) for part in zip(*(crops for _, crops in loaded), strict=True)]
-    return Batch(crops, np.array([row for row, _ in loaded], np.int64))
+    return Batch(crops, np.array([row for row, _ in loaded], np.int64), drawn)
 
 
 def _crops(sample: Sample, transforms: Sequence[Transform], random: np.random.Generator | None) -> list[Crop]:

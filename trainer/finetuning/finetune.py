@@ -1,8 +1,10 @@
 """Fine-tune the top half of each backbone's weights on augmented images, starting from a fitted head.
 
 Batch normalisation keeps its statistics and the lower half stays frozen, so that a small set cannot undo what was
-learned from a large one. A GPU trains in mixed precision with float32 weights; on the CPU the frozen half runs in ONNX
-Runtime where it can be cut off (`trainer.finetuning.trunk`).
+learned from a large one; nothing is dropped at random. So an image counts alike whichever others it is computed with,
+and several processes that share each batch (`trainer.finetuning.group`) come to the result of one. A GPU trains in
+mixed precision with float32 weights; on the CPU the frozen half runs in ONNX Runtime where it can be cut off
+(`trainer.finetuning.trunk`).
 """
 
 from __future__ import annotations
@@ -13,7 +15,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch.nn import functional
 from tqdm import tqdm
@@ -27,6 +28,7 @@ from models.text.language import tr, trn
 from trainer.data.dataset import shown
 from trainer.finetuning.augment import Batch, batches
 from trainer.finetuning.course import Course, LabelledSamples, course_digest, restore
+from trainer.finetuning.group import Group, Message
 from trainer.finetuning.trunk import Cut, cut
 from trainer.heads.linear import Epoch, Linear, OnEpoch, Scaling
 from trainer.measuring.calibration import Labels, Logits, accuracy, fit_temperature, log_loss
@@ -57,19 +59,22 @@ def fine_tune(
     tell: Callable[[str], None],
     on_epoch: OnEpoch,
     unfinished: UnfinishedFit | None = None,
+    group: Group | None = None,
 ) -> dict[str, dict[str, Array]]:
     """Fine-tune; return the state of each part's module after the best held-out epoch, by part and tensor name.
 
     ``head`` and ``scaling`` were fitted on ``train``'s features; whether the backbones got better shows only once a
     new head is fitted on them. ``tell`` gets a sentence on how long it will take, and at the end on how long it took.
     Progress is saved in ``unfinished`` and resumed from there, in which case ``on_epoch`` gets the earlier epochs too.
+    All ranks of a ``group`` call this alike; the first one saves and resumes, and only it need use the result.
     Raises `UserError` when training diverges, naming the images.
     """
-    torch.set_num_threads(cores())
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    tuner = FineTuner(Net(parts, head, scaling), device, parts, options, mixed=device.type == "cuda")
+    group = group or Group()
+    threads, device = group.rank.share_of(cores()), group.device
+    torch.set_num_threads(threads)
+    tuner = FineTuner(Net(parts, head, scaling), device, parts, options, group, mixed=device.type == "cuda")
     if device.type == "cpu":
-        tuner.net.cut(next(batches(train.samples[:2], tuner.transforms, 2)))
+        tuner.net.cut(next(batches(train.samples[:2], tuner.transforms, 2)), threads)
     key = course_digest(parts, head, scaling, (train, held_out), options)
     course = tuner.resume(unfinished, key, tell, on_epoch)
     done = len(course.epochs)
@@ -92,7 +97,7 @@ def fine_tune(
         train_loss = tuner.train(train, number)
         loss, held_out_accuracy = tuner.check(held_out)
         course.add(
-            Epoch(number, train_loss, loss, held_out_accuracy, time.monotonic() - started), tuner.net.trained_state()
+            Epoch(number, train_loss, loss, held_out_accuracy, time.monotonic() - started), tuner.trained_state()
         )
         if unfinished is not None and unfinished.is_due():
             unfinished.save(tuner.progress(course, key))
@@ -135,9 +140,9 @@ class Net(torch.nn.Module):
         # Not a module list: their parameters are those of the parts, which the state would then hold twice.
         self._cuts: list[Cut | None] = [None] * len(parts)
 
-    def cut(self, batch: Batch) -> None:
+    def cut(self, batch: Batch, threads: int) -> None:
         """Run the frozen half of each part in ONNX Runtime from now on (on the CPU), where that works."""
-        self._cuts = [cut(part, crops) for part, crops in zip(self.parts, batch.crops, strict=True)]
+        self._cuts = [cut(part, crops, threads) for part, crops in zip(self.parts, batch.crops, strict=True)]
 
     def forward(self, crops: Sequence[torch.Tensor]) -> torch.Tensor:
         features = [
@@ -196,13 +201,21 @@ class FineTuner:
     """Trains one network on one device; ``mixed`` computes in bfloat16 where autocast allows, with float32 weights."""
 
     def __init__(
-        self, net: Net, device: torch.device, parts: Sequence[Backbone], options: FineTuneOptions, *, mixed: bool
+        self,
+        net: Net,
+        device: torch.device,
+        parts: Sequence[Backbone],
+        options: FineTuneOptions,
+        group: Group | None = None,
+        *,
+        mixed: bool,
     ) -> None:
         self.net: Net = net.eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.transforms = [part.transform for part in parts]
         self._device = device
         self._mixed = mixed
         self._options = options
+        self._group = group or Group()
         self._trained = [parameter for parameter in net.parameters() if parameter.requires_grad]
         self._optimizer = torch.optim.AdamW(self._trained, lr=options.lr)
         self.steps_made = 0  # over all epochs, one for each batch
@@ -212,16 +225,21 @@ class FineTuner:
     ) -> Course:
         """Restore the course that was saved in ``unfinished`` with this ``key``, or begin a new one."""
         saved = None if unfinished is None else unfinished.load()
-        if saved is None:
-            return Course(self.net.trained_state())
-        if saved.state.get("digest") != key:
+        if saved is not None and saved.state.get("digest") != key:
             tell(tr("the saved progress is of other images or another head, so fine-tuning starts again"))
-            return Course(self.net.trained_state())
-        course, self.steps_made = restore(saved, self.net, self._optimizer)
+            saved = None
+        shared = self._group.share(None if saved is None else Message(saved.arrays, saved.state))
+        if shared is None:
+            return Course(self.trained_state())
+        course, self.steps_made = restore(SavedProgress(shared.arrays, shared.state), self.net, self._optimizer)
         for epoch in course.epochs:
             on_epoch(epoch)
         tell(tr("resumes after epoch {epoch}, the last of the interrupted fit", epoch=len(course.epochs)))
         return course
+
+    def trained_state(self) -> dict[str, torch.Tensor]:
+        """Copy the parameters that are trained, by name; nothing on ranks that neither save nor return them."""
+        return self.net.trained_state() if self._group.rank.is_first else {}
 
     def progress(self, course: Course, key: str) -> SavedProgress:
         """Return the state that `resume` restores."""
@@ -235,13 +253,14 @@ class FineTuner:
         count = min(3 * self._options.batch_size, len(train.samples))
         size = math.ceil(count / 3)
         clock, trained = time.monotonic(), 0
-        for number, batch in enumerate(batches(train.samples[:count], self.transforms, size, shuffle=(0, 0))):
-            self.loss(batch, train.labels[batch.rows]).backward()  # type: ignore[no-untyped-call]
+        stream = batches(train.samples[:count], self.transforms, size, shuffle=(0, 0), rank=self._group.rank)
+        for number, batch in enumerate(stream):
+            self._gradients(batch, train)
             self.net.zero_grad()
             if number == 0:
                 clock = time.monotonic()
             else:
-                trained += len(batch.rows)
+                trained += len(batch.drawn)
         training = (time.monotonic() - clock) / max(trained, 1)
         clock = time.monotonic()
         checked = held_out.samples[:count]
@@ -251,19 +270,20 @@ class FineTuner:
 
     def train(self, side: LabelledSamples, epoch: int) -> float:
         """Train for one epoch; return its mean loss."""
+        rank, size, shuffle = self._group.rank, self._options.batch_size, (self._options.seed, epoch)
         total, seen = 0.0, 0
-        steps = math.ceil(len(side.samples) / self._options.batch_size)
-        stream = batches(side.samples, self.transforms, self._options.batch_size, shuffle=(self._options.seed, epoch))
+        steps = math.ceil(len(side.samples) / size)
+        stream = batches(side.samples, self.transforms, size, shuffle=shuffle, rank=rank)
+        is_hidden = None if rank.is_first else True  # None: where there is no terminal
+        self._group.align(self._trained)
         batch: Batch
-        for batch in tqdm(stream, f"fine-tune {epoch}", steps, unit=" batches", disable=None, leave=False):
-            loss = self.loss(batch, side.labels[batch.rows])
-            value = float(loss.detach())
+        for batch in tqdm(stream, f"fine-tune {epoch}", steps, unit=" batches", disable=is_hidden, leave=False):
             self._set_lr(steps)
             self._optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            value, images = self._gradients(batch, side)
             gradient_norm = float(torch.nn.utils.clip_grad_norm_(self._trained, 1.0))
             if not (math.isfinite(value) and math.isfinite(gradient_norm)):  # a step would ruin all weights
-                names = ", ".join(shown(side.samples[row].name) for row in batch.rows[:8])
+                names = ", ".join(shown(side.samples[row].name) for row in batch.drawn[:8])
                 raise UserError(
                     tr(
                         "fine-tuning diverged in epoch {epoch} on a batch with {names}: lower --ft-lr, or look "
@@ -273,8 +293,17 @@ class FineTuner:
                     )
                 )
             self._optimizer.step()
-            total, seen = total + value * len(batch.rows), seen + len(batch.rows)
+            total, seen = total + value * images, seen + images
         return total / max(seen, 1)
+
+    def _gradients(self, batch: Batch, side: LabelledSamples) -> tuple[float, int]:
+        """Compute the gradients of a batch, all ranks together; return its mean loss and how many images it had."""
+        value = 0.0
+        if len(batch.rows):
+            loss = self.loss(batch, side.labels[batch.rows])
+            value = float(loss.detach())
+            loss.backward()  # type: ignore[no-untyped-call]
+        return self._group.mean_gradients(self._trained, value, len(batch.rows))
 
     def _set_lr(self, steps: int) -> None:
         self.steps_made += 1
@@ -284,15 +313,19 @@ class FineTuner:
 
     def check(self, side: LabelledSamples) -> tuple[float, float]:
         """Return the calibrated log-loss and the accuracy on images that are cropped as in serving."""
-        logits: list[npt.NDArray[np.float64]] = []
-        rows: list[npt.NDArray[np.int64]] = []
+        rank = self._group.rank
+        scores: Logits = np.zeros((len(side.samples), len(self.net.bias) + 1))  # in the last column, which were read
         with torch.inference_mode():
-            for batch in batches(side.samples, self.transforms, self._options.batch_size):
-                logits.append(self._logits(batch).double().cpu().numpy())
-                rows.append(batch.rows)
-        scores: Logits = np.concatenate(logits)
-        labels = side.labels[np.concatenate(rows)]
-        return log_loss(scores, labels, fit_temperature(scores, labels)), accuracy(scores, labels)
+            for batch in batches(side.samples, self.transforms, self._options.batch_size, rank=rank):
+                if len(batch.rows):
+                    scores[batch.rows, :-1] = self._logits(batch).double().cpu().numpy()
+                    scores[batch.rows, -1] = 1
+        scores = self._group.sum(scores)
+        is_read = scores[:, -1] > 0
+        logits, labels = scores[is_read, :-1], side.labels[is_read]
+        figures = (log_loss(logits, labels, fit_temperature(logits, labels)), accuracy(logits, labels))
+        loss, share = self._group.from_first(figures)  # by which all ranks end at the same epoch
+        return loss, share
 
     def _logits(self, batch: Batch) -> torch.Tensor:
         crops = [torch.from_numpy(part_crops).to(self._device, non_blocking=True) for part_crops in batch.crops]

@@ -18,7 +18,6 @@ from loguru import logger
 from torch import fx
 
 from models.inference.export import OPSET
-from models.inference.runtime import cores
 
 #: How far the features of the cut backbone may differ from those of the whole, relative to the largest.
 _TOLERANCE = 1e-3
@@ -49,17 +48,18 @@ class Cut(torch.nn.Module):
         return features
 
 
-def cut(module: torch.nn.Module, crops: npt.NDArray[np.uint8]) -> Cut | None:
+def cut(module: torch.nn.Module, crops: npt.NDArray[np.uint8], threads: int) -> Cut | None:
     """Cut a backbone (`uint8_module`) below the first parameter that is trained; None where that fails.
 
-    ``crops`` (n, side, side, 3), at least two, are used to compare the result with the whole backbone.
+    ``crops`` (n, side, side, 3), at least two, are used to compare the result with the whole backbone. The lower half
+    runs on so many ``threads``.
     """
     inputs = torch.from_numpy(crops)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             lower, upper = _split(module, inputs)
-            halves = Cut(_session(lower, inputs), upper)
+            halves = Cut(_session(lower, inputs, threads), upper)
         with torch.inference_mode():
             for batch in (inputs, inputs[:1]):
                 expected = module(batch)
@@ -134,12 +134,12 @@ def _trained_nodes(whole: torch.nn.Module, nodes: list[fx.Node]) -> set[fx.Node]
     return trained
 
 
-def _session(lower: fx.GraphModule, crops: torch.Tensor) -> Any:
+def _session(lower: fx.GraphModule, crops: torch.Tensor, threads: int) -> Any:
     import onnxruntime
 
     names = [f"out{number}" for number in range(len(lower(crops)))]
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = cores()
+    options.intra_op_num_threads = threads
     options.enable_cpu_mem_arena = False
     options.log_severity_level = 3
     with tempfile.TemporaryDirectory() as folder:

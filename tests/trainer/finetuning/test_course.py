@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from models.registry import Backbone
-from models.weights.store import WeightsStore
 from tests.trainer.tuning import side, start, tune
 from trainer.finetuning import finetune
 from trainer.finetuning.course import LabelledSamples, course_digest
@@ -22,13 +21,6 @@ from trainer.runs.resume import UnfinishedFit
 pytestmark = pytest.mark.usefixtures("whole")
 
 OPTIONS = FineTuneOptions(epochs=3, lr=3e-3, batch_size=16)
-
-
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> UnfinishedFit:
-    """A place that keeps every epoch, however short it is."""
-    monkeypatch.setattr(resume, "SAVE_PAUSE_FACTOR", 0)
-    return UnfinishedFit(WeightsStore(tmp_path), {})
 
 
 class Killed(Exception):

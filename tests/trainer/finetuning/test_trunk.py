@@ -11,13 +11,7 @@ from models import registry
 from models.inference.engines import uint8_module
 from models.weights.store import WeightsStore
 from tests.conftest import crops
-from trainer.finetuning import trunk
 from trainer.finetuning.trunk import cut
-
-
-@pytest.fixture(autouse=True)
-def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trunk, "cores", lambda: 1)
 
 
 def learn_from(module: torch.nn.Module, stage: str) -> None:
@@ -44,7 +38,7 @@ def test_both_halves_are_the_whole_and_the_upper_one_learns(
     module = uint8_module(backbone)
     learn_from(module, stage)
     side = backbone.transform.crop
-    halves = cut(module, crops(2, side))
+    halves = cut(module, crops(2, side), 1)
     assert halves is not None
     some = torch.from_numpy(crops(3, side, seed=1))
     whole, both = module(some), halves(some)
@@ -76,7 +70,7 @@ def test_a_module_that_cannot_be_cut_is_left_whole(logged: list[str]) -> None:
             result: torch.Tensor = self.layer(mean if float(mean.sum()) > 0 else -mean)
             return result
 
-    assert cut(Moody().eval(), crops(2, 8)) is None
+    assert cut(Moody().eval(), crops(2, 8), 1) is None
     assert any("the lower part runs in torch" in line for line in logged)
 
 
@@ -95,5 +89,5 @@ def test_halves_that_disagree_are_not_used(
             return [-output for output in self._right.run(*arguments)]  # type: ignore[attr-defined]
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", lambda *arguments, **more: Wrong(session(*arguments, **more)))
-    assert cut(module, crops(2, 64)) is None
+    assert cut(module, crops(2, 64), 1) is None
     assert any("give other features" in line for line in logged)
