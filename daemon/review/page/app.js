@@ -142,7 +142,7 @@ export class App {
     const ids = new Set(pictures.map(({ id }) => id));
     const isSame = step.deck === this.view.deck;
     if (!isSame && (step.address !== this.address || this.view.refills)) return;
-    if (isSame) step.deck.board.restore(step.places.filter(({ tile }) => ids.has(tile.dataset.id ?? "")));
+    if (isSame) step.deck.board.restore(step.places.filter(({ id }) => ids.has(id)));
     else this.view.deck?.board.bring(pictures, document.title);
     this.view.restored?.(pictures);
   }

@@ -1,11 +1,14 @@
 /** A board of pictures in sections: which one is current, which are chosen, and where the arrows lead. */
 
 import { el } from "./dom.js";
+import { between, destination, nearest } from "./order.js";
+import { Section } from "./section.js";
+import { idOf, put, Tiling } from "./tiling.js";
 
 /** @typedef {import("./types.js").Picture} Picture */
-/** @typedef {{tile: HTMLElement, list: HTMLElement, next: Element | null}} Place where a tile was */
+/** @typedef {{id: string, section: Section, next: string | undefined}} Place where a picture was */
 
-/** Tiles that are left after the current one when more are asked for. */
+/** Pictures that are left after the current one when more are asked for. */
 const FEW = 40;
 
 export class Board {
@@ -18,33 +21,42 @@ export class Board {
    */
   constructor({ tile, moved, wanted, opened }) {
     this.root = el("div", { class: "board" });
-    this.makeTile = tile;
     this.moved = moved;
     this.wanted = wanted;
-    /** @type {Map<string, Picture>} */
+    /** @type {Map<string, Picture>} those that were taken off, too: they may come back */
     this.pictures = new Map();
+    /** @type {Section[]} */
+    this.sections = [];
+    /** @type {Map<string, Section>} by the pictures on the board */
+    this.sectionOf = new Map();
     /** @type {Set<string>} */
     this.chosen = new Set();
-    /** @type {HTMLElement | null} */
+    /** @type {string | null} */
     this.current = null;
-    /** @type {HTMLElement | null} */
+    /** @type {string | null} */
     this.anchor = null;
+    this.tiling = new Tiling(this.root, (id) => tile(this.#picture(id)));
     this.root.addEventListener("click", (event) => this.#clicked(event));
     this.root.addEventListener("focusin", (event) => this.#focused(event));
     this.root.addEventListener("dblclick", (event) => {
-      const tile_ = tileOf(event.target);
-      const picture = tile_ && this.pictures.get(idOf(tile_));
-      if (picture) opened(picture);
-    });
-    this.watcher = new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && wanted(), {
-      rootMargin: "1200px",
+      const id = idAt(event.target);
+      if (id !== null) opened(this.#picture(id));
     });
     this.end = el("div", { class: "board-end" });
     this.root.append(this.end);
-    this.#watchEnd();
+    this.drawing = () => this.#draw();
+    addEventListener("scroll", this.drawing, { passive: true });
+    this.resizing = new ResizeObserver(this.drawing);
+    this.resizing.observe(this.root);
+    this.watcher = new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && wanted(), {
+      rootMargin: "1200px",
+    });
+    this.watcher.observe(this.end);
   }
 
   close() {
+    removeEventListener("scroll", this.drawing);
+    this.resizing.disconnect();
     this.watcher.disconnect();
   }
 
@@ -52,67 +64,82 @@ export class Board {
    * Add a section of pictures.
    * @param {string} label for a screen reader
    * @param {HTMLElement | null} heading
-   * @returns {HTMLElement} the list to put pictures in
    */
   section(label, heading = null) {
-    const list = el("ul", { role: "listbox", "aria-multiselectable": "true", "aria-label": label, class: "tiles" });
-    this.end.before(el("section", { class: "group", "aria-label": label }, heading, list));
-    return list;
+    const section = new Section(label, heading);
+    this.sections.push(section);
+    this.end.before(section.element);
+    return section;
   }
 
   /**
-   * Put pictures at the end of a list; those that are there already are left out.
-   * @param {HTMLElement} list
+   * Put pictures at the end of a section, while it is on the board; those that are there already are left out.
+   * @param {Section} section
    * @param {Picture[]} pictures
-   * @param {boolean} [first] at the front
+   * @param {string} [next] the picture that they are put before
    */
-  add(list, pictures, first = false) {
-    const tiles = [];
+  add(section, pictures, next) {
+    if (!this.sections.includes(section)) return;
+    const ids = [];
     for (const picture of pictures) {
       if (this.pictures.has(picture.id)) continue;
       this.pictures.set(picture.id, picture);
-      const tile = this.makeTile(picture);
-      tile.dataset.id = picture.id;
-      tiles.push(tile);
+      this.sectionOf.set(picture.id, section);
+      ids.push(picture.id);
     }
-    if (first) list.prepend(...tiles);
-    else list.append(...tiles);
-    showSection(list);
+    section.insert(ids, next);
     this.#watchEnd();
-    if (!this.current && tiles.length) this.go(tiles[0], { focus: false });
+    if (this.current === null && ids.length) this.go(ids[0], { focus: false });
+    else this.#draw();
   }
 
-  /** @returns {HTMLElement[]} */
-  get tiles() {
-    return /** @type {HTMLElement[]} */ ([...this.root.querySelectorAll("li[role=option]")]);
+  /** The pictures on the board, in their order. */
+  get ids() {
+    return this.sections.flatMap((section) => section.ids);
+  }
+
+  get size() {
+    return this.sectionOf.size;
+  }
+
+  /** @param {string} id */
+  has(id) {
+    return this.sectionOf.has(id);
   }
 
   /** The pictures that a key acts upon: the chosen ones, else the current one. */
   get targets() {
-    if (this.chosen.size) return this.tiles.map(idOf).filter((id) => this.chosen.has(id)).map((id) => this.#picture(id));
+    if (this.chosen.size) return this.ids.filter((id) => this.chosen.has(id)).map((id) => this.#picture(id));
     return this.picture ? [this.picture] : [];
   }
 
   /** The current picture. */
   get picture() {
-    return this.current ? this.#picture(idOf(this.current)) : null;
+    return this.current === null ? null : this.#picture(this.current);
+  }
+
+  /**
+   * The pictures behind the current one.
+   * @param {number} count
+   */
+  following(count) {
+    const { ids } = this;
+    const at = this.current === null ? ids.length : ids.indexOf(this.current);
+    return ids.slice(at + 1, at + 1 + count).map((id) => this.#picture(id));
   }
 
   /**
    * Make a picture the current one.
-   * @param {HTMLElement | null} tile
+   * @param {string | null} id
    * @param {{extend?: boolean, focus?: boolean}} [how]
    */
-  go(tile, { extend = false, focus = true } = {}) {
-    if (this.current && this.current !== tile) this.current.tabIndex = -1;
-    if (extend && this.current && !this.anchor) this.anchor = this.current;
+  go(id, { extend = false, focus = true } = {}) {
     if (!extend) this.anchor = null;
-    this.current = tile;
-    if (tile) {
-      tile.tabIndex = 0;
-      if (extend && this.anchor) this.#choose(between(this.tiles, this.anchor, tile));
-      if (focus) tile.focus({ preventScroll: false });
-    }
+    else this.anchor ??= this.current;
+    this.current = id;
+    if (extend && id !== null && this.anchor !== null) this.chosen = new Set(between(this.ids, this.anchor, id));
+    this.#draw();
+    if (focus && id !== null) this.tiling.tiles.get(id)?.focus({ preventScroll: false });
     this.moved();
   }
 
@@ -122,36 +149,36 @@ export class Board {
    * @param {boolean} extend
    */
   step(direction, extend) {
-    const tiles = this.tiles;
-    if (!tiles.length) return;
-    const at = this.current ? tiles.indexOf(this.current) : -1;
-    const to = this.current ? destination(tiles, at, direction) : 0;
-    this.go(tiles[to], { extend });
-    if (tiles.length - to < FEW) this.wanted();
+    if (!this.size) return;
+    const sections = this.sections.map(({ ids }) => ids);
+    const id = destination(sections, this.tiling.columns, this.current, direction);
+    this.go(id, { extend });
+    if (this.following(FEW).length < FEW) this.wanted();
   }
 
   /** Choose the current picture, or leave it out again. */
   toggle() {
-    if (this.current) this.#toggle(this.current);
+    if (this.current !== null) this.#toggle(this.current);
+    this.#draw();
     this.moved();
   }
 
   chooseAll() {
-    this.#choose(this.tiles);
+    this.chosen = new Set(this.ids);
+    this.#draw();
     this.moved();
   }
 
-  /** @param {HTMLElement} list */
-  chooseList(list) {
-    const tiles = /** @type {HTMLElement[]} */ ([...list.children]);
-    this.#choose(tiles);
-    this.go(tiles[0] ?? this.current);
+  /** @param {Section} section */
+  chooseSection({ ids }) {
+    this.chosen = new Set(ids);
+    this.go(ids[0] ?? this.current);
   }
 
   chooseNone() {
-    for (const tile of this.tiles) tile.setAttribute("aria-selected", "false");
     this.chosen.clear();
     this.anchor = null;
+    this.#draw();
     this.moved();
   }
 
@@ -162,54 +189,65 @@ export class Board {
    */
   take(ids) {
     const gone = new Set(ids);
-    const tiles = this.tiles;
     const hadFocus = this.root.contains(document.activeElement) || document.activeElement === document.body;
-    const at = this.current ? tiles.indexOf(this.current) : 0;
-    const next = nearest(tiles, at, gone);
+    const next = nearest(this.ids, this.current, gone);
+    const places = this.#remove(gone);
+    this.go(next, { focus: hadFocus });
+    if (this.size < FEW) this.wanted();
+    return places;
+  }
+
+  /**
+   * @param {Set<string>} gone
+   * @returns {Place[]} in the order of the board
+   */
+  #remove(gone) {
+    const touched = new Set([...gone].map((id) => this.sectionOf.get(id)));
     /** @type {Place[]} */
     const places = [];
-    for (const tile of tiles) {
-      if (!gone.has(idOf(tile))) continue;
-      const list = /** @type {HTMLElement} */ (tile.parentElement);
-      places.push({ tile, list, next: tile.nextElementSibling });
-      this.chosen.delete(idOf(tile));
-      tile.setAttribute("aria-selected", "false");
+    for (const section of this.sections.filter((one) => touched.has(one))) {
+      section.ids.forEach((id, at) => gone.has(id) && places.push({ id, section, next: section.ids[at + 1] }));
+      section.remove(gone);
     }
-    for (const { tile, list } of places) {
-      tile.remove();
-      showSection(list);
+    for (const id of gone) {
+      this.sectionOf.delete(id);
+      this.chosen.delete(id);
     }
-    this.go(next, { focus: hadFocus });
-    if (tiles.length - gone.size < FEW) this.wanted();
     return places;
+  }
+
+  /** Take all off, to show others. */
+  clear() {
+    this.#remove(new Set(this.ids));
+    this.go(null);
+    this.forget([...this.pictures.keys()]);
+    for (const { element } of this.sections) element.remove();
+    this.sections = [];
   }
 
   /** Take the pictures off that lie below all that is seen or chosen, to be shown elsewhere. */
   shorten() {
-    const tiles = this.tiles;
-    const isKept = (/** @type {HTMLElement} */ tile) =>
-      tile === this.current || this.chosen.has(idOf(tile)) || tile.getBoundingClientRect().top < innerHeight;
-    const below = tiles.slice(tiles.findLastIndex(isKept) + 1);
-    for (const tile of below) {
-      const list = /** @type {HTMLElement} */ (tile.parentElement);
-      tile.remove();
-      showSection(list);
-    }
-    this.forget(below.map(idOf));
+    const { ids } = this;
+    const seen = new Set(this.sections.flatMap((section) => section.ids.slice(0, this.tiling.reached(section))));
+    const isKept = (/** @type {string} */ id) => id === this.current || this.chosen.has(id) || seen.has(id);
+    const below = ids.slice(ids.findLastIndex(isKept) + 1);
+    this.#remove(new Set(below));
+    this.forget(below);
+    this.#draw();
   }
 
   /**
-   * Put tiles back to where they were, and make the first of them current; not those whose section is gone.
+   * Put pictures back to where they were, and make the first of them current; not those whose section is gone.
    * @param {Place[]} places
    */
   restore(places) {
-    const here = places.filter(({ tile, list }) => this.root.contains(list) && this.pictures.has(idOf(tile)));
-    for (const { tile, list, next } of [...here].reverse()) {
-      if (tile.isConnected) continue;
-      list.insertBefore(tile, next?.parentElement === list ? next : null);
-      showSection(list);
+    const here = places.filter(({ id, section }) => this.sections.includes(section) && this.pictures.has(id));
+    for (const { id, section, next } of [...here].reverse()) {
+      if (this.has(id)) continue;
+      section.insert([id], next);
+      this.sectionOf.set(id, section);
     }
-    if (here.length) this.go(here[0].tile);
+    if (here.length) this.go(here[0].id);
   }
 
   /**
@@ -218,13 +256,11 @@ export class Board {
    * @param {string} label of their section, where there is none
    */
   bring(pictures, label) {
-    const before = this.current;
-    const some = /** @type {HTMLElement | null} */ (before?.parentElement ?? this.root.querySelector("ul.tiles"));
-    const missing = pictures.filter(({ id }) => !this.pictures.has(id));
-    this.add(some ?? this.section(label), missing, true);
-    before?.before(...missing.map(({ id }) => /** @type {HTMLElement} */ (this.#tile(id))));
-    const first = pictures.map(({ id }) => this.#tile(id)).find((tile) => tile !== null);
-    if (first) this.go(first);
+    const next = this.current ?? undefined;
+    const section = (next !== undefined && this.sectionOf.get(next)) || (this.sections[0] ?? this.section(label));
+    this.add(section, pictures, next);
+    const first = pictures.find(({ id }) => this.has(id));
+    if (first) this.go(first.id);
   }
 
   /**
@@ -235,13 +271,13 @@ export class Board {
     for (const id of ids) this.pictures.delete(id);
   }
 
-  /** @param {string} id */
-  has(id) {
-    return this.#tile(id) !== null;
-  }
-
-  get size() {
-    return this.tiles.length;
+  /** Show what the board is like by now. */
+  #draw() {
+    this.tiling.draw(this.sections, this.current);
+    for (const [id, tile] of this.tiling.tiles) {
+      put(tile, "aria-selected", this.chosen.has(id));
+      put(tile, "tabindex", id === this.current ? 0 : -1);
+    }
   }
 
   /** Hear whether the end is near, even if it was so before: a page may fill less than the window. */
@@ -250,136 +286,39 @@ export class Board {
     this.watcher.observe(this.end);
   }
 
-  /**
-   * @param {string} id
-   * @returns {HTMLElement | null}
-   */
-  #tile(id) {
-    return this.root.querySelector(`li[data-id="${CSS.escape(id)}"]`);
-  }
-
   /** @param {string} id */
   #picture(id) {
     return /** @type {Picture} */ (this.pictures.get(id));
   }
 
-  /** @param {HTMLElement[]} tiles */
-  #choose(tiles) {
-    const wanted = new Set(tiles);
-    this.chosen.clear();
-    for (const tile of this.tiles) {
-      tile.setAttribute("aria-selected", String(wanted.has(tile)));
-      if (wanted.has(tile)) this.chosen.add(idOf(tile));
-    }
-  }
-
-  /** @param {HTMLElement} tile */
-  #toggle(tile) {
-    const id = idOf(tile);
+  /** @param {string} id */
+  #toggle(id) {
     if (!this.chosen.delete(id)) this.chosen.add(id);
-    tile.setAttribute("aria-selected", String(this.chosen.has(id)));
   }
 
   /** @param {MouseEvent} event */
   #clicked(event) {
-    const tile = tileOf(event.target);
-    if (!tile) return;
+    const id = idAt(event.target);
+    if (id === null) return;
     const isTouch = /** @type {PointerEvent} */ (event).pointerType === "touch";
-    if (event.shiftKey) return this.go(tile, { extend: true });
-    if (isTouch || event.ctrlKey || event.metaKey) this.#toggle(tile);
-    else if (this.chosen.size) this.chooseNone();
-    this.go(tile);
+    if (event.shiftKey) return this.go(id, { extend: true });
+    if (isTouch || event.ctrlKey || event.metaKey) this.#toggle(id);
+    else this.chosen.clear();
+    this.go(id);
   }
 
   /** @param {FocusEvent} event */
   #focused(event) {
-    const tile = tileOf(event.target);
-    if (tile && tile !== this.current) this.go(tile, { focus: false });
+    const id = idAt(event.target);
+    if (id !== null && id !== this.current) this.go(id, { focus: false });
   }
 }
 
-/** @param {HTMLElement} tile */
-export function idOf(tile) {
-  return /** @type {string} */ (tile.dataset.id);
-}
-
 /**
+ * The picture whose tile an event is about.
  * @param {EventTarget | null} target
- * @returns {HTMLElement | null}
  */
-function tileOf(target) {
-  return target instanceof Element ? target.closest("li[role=option]") : null;
-}
-
-/**
- * Hide the section of a list that is empty.
- * @param {HTMLElement} list
- */
-function showSection(list) {
-  const section = list.closest("section");
-  if (section) section.hidden = !list.childElementCount;
-}
-
-/**
- * @param {HTMLElement[]} tiles
- * @param {HTMLElement} one
- * @param {HTMLElement} other
- */
-function between(tiles, one, other) {
-  const [from, to] = [tiles.indexOf(one), tiles.indexOf(other)].sort((a, b) => a - b);
-  return tiles.slice(Math.max(from, 0), to + 1);
-}
-
-/**
- * The tile that comes after those that go; before them where there is none.
- * @param {HTMLElement[]} tiles
- * @param {number} at
- * @param {Set<string>} gone
- */
-function nearest(tiles, at, gone) {
-  for (let i = Math.max(at, 0); i < tiles.length; i += 1) if (!gone.has(idOf(tiles[i]))) return tiles[i];
-  for (let i = at; i >= 0; i -= 1) if (tiles[i] && !gone.has(idOf(tiles[i]))) return tiles[i];
-  return null;
-}
-
-/**
- * @param {HTMLElement[]} tiles
- * @param {number} at
- * @param {string} direction
- */
-function destination(tiles, at, direction) {
-  const last = tiles.length - 1;
-  switch (direction) {
-    case "left":
-      return Math.max(at - 1, 0);
-    case "right":
-      return Math.min(at + 1, last);
-    case "first":
-      return 0;
-    case "last":
-      return last;
-    default:
-      return inOtherRow(tiles, at, direction === "down" ? 1 : -1);
-  }
-}
-
-/**
- * The tile of the next row, or of the one before, that is nearest in it.
- * @param {HTMLElement[]} tiles
- * @param {number} at
- * @param {1 | -1} way
- */
-function inOtherRow(tiles, at, way) {
-  const here = tiles[at].getBoundingClientRect();
-  let best = at;
-  let row = null;
-  for (let i = at + way; i >= 0 && i < tiles.length; i += way) {
-    const there = tiles[i].getBoundingClientRect();
-    if (Math.abs(there.top - here.top) < here.height / 2) continue;
-    if (row !== null && Math.abs(there.top - row) > here.height / 2) break;
-    if (row === null) [row, best] = [there.top, i];
-    const distance = Math.abs(there.left - here.left);
-    if (distance < Math.abs(tiles[best].getBoundingClientRect().left - here.left)) best = i;
-  }
-  return best;
+function idAt(target) {
+  const tile = target instanceof Element ? target.closest("li[role=option]") : null;
+  return tile instanceof HTMLElement ? idOf(tile) : null;
 }

@@ -3,7 +3,7 @@
 import { announce } from "./announce.js";
 import { Board } from "./board.js";
 import { el } from "./dom.js";
-import { Large } from "./large.js";
+import { AHEAD, Large } from "./large.js";
 import { percent, t, tn } from "./texts.js";
 import { thumbnail } from "./types.js";
 
@@ -46,7 +46,7 @@ export class Deck {
 
   /** @param {boolean} isOpen */
   open(isOpen) {
-    if (isOpen === this.large.isOpen || (isOpen && !this.board.current)) return;
+    if (isOpen === this.large.isOpen || (isOpen && this.board.current === null)) return;
     this.large.open(isOpen);
     document.body.classList.toggle("shows-large", isOpen);
     this.app.panel.showLarge(isOpen);
@@ -135,8 +135,8 @@ export class Deck {
 
   /** Show what the current picture and the choice are, and what Enter would do. */
   refresh() {
-    const { targets, picture, current } = this.board;
-    if (this.large.isOpen) this.large.show(picture, following(current).map((id) => this.#picture(id)));
+    const { targets, picture } = this.board;
+    if (this.large.isOpen) this.large.show(picture, this.board.following(AHEAD));
     if (!this.large.isOpen) {
       document.body.classList.remove("shows-large");
       this.app.panel.showLarge(false);
@@ -149,14 +149,9 @@ export class Deck {
     this.app.count(count ? tn("{count} image selected", "{count} images selected", count) : "");
   }
 
-  /** @param {string} id */
-  #picture(id) {
-    return /** @type {Picture} */ (this.board.pictures.get(id));
-  }
-
   /** @param {Picture} picture */
   #tile(picture) {
-    const image = el("img", { src: thumbnail(picture, 256), alt: "", loading: "lazy", decoding: "async", draggable: "false" });
+    const image = el("img", { src: thumbnail(picture, 256), alt: "", decoding: "async", draggable: "false" });
     image.addEventListener("error", () => image.parentElement?.classList.add("is-unreadable"));
     const proposed = this.rules.proposed(picture);
     const tile = el(
@@ -178,7 +173,7 @@ export class Deck {
         picture.confidence !== null && el("span", { class: "sure" }, percent(picture.confidence)),
       ),
       el("bdi", { class: "name" }, picture.name),
-      picture.note && el("span", { class: "note" }, picture.note),
+      picture.note !== undefined && el("span", { class: "note" }, picture.note ?? ""),
     );
     return tile;
   }
@@ -192,16 +187,4 @@ export class Deck {
     const drawn = chosen.includes(picture) ? chosen : [picture];
     event.dataTransfer?.setData("application/x-imagesortd", JSON.stringify(drawn.map((one) => one.id)));
   }
-}
-
-/**
- * The ids of the tiles behind one, in its list and the next ones.
- * @param {HTMLElement | null} tile
- */
-function following(tile) {
-  const ids = [];
-  for (let next = tile?.nextElementSibling; next && ids.length < 6; next = next.nextElementSibling) {
-    if (next instanceof HTMLElement && next.dataset.id) ids.push(next.dataset.id);
-  }
-  return ids;
 }

@@ -7,7 +7,7 @@ import { thumbnail } from "./types.js";
 /** @typedef {import("./types.js").Picture} Picture */
 
 /** Pictures that are fetched before it is their turn. */
-const AHEAD = 4;
+export const AHEAD = 4;
 
 export class Large {
   /**
@@ -60,9 +60,9 @@ export class Large {
     if (image.parentElement !== this.frame) fill(this.frame, image);
     fill(this.text, el("bdi", { class: "name" }, picture.name), el("span", {}, this.caption(picture)));
     if (picture.note) this.text.append(el("span", { class: "note" }, picture.note));
-    const kept = new Set([picture.id, ...following.slice(0, AHEAD).map((next) => next.id)]);
+    const kept = new Set([picture.id, ...following.map((next) => next.id)]);
     for (const id of this.fetched.keys()) if (!kept.has(id)) this.fetched.delete(id);
-    for (const next of following.slice(0, AHEAD)) void this.#fetch(next).decode().catch(() => undefined);
+    for (const next of following) void this.#fetch(next).decode().catch(() => undefined);
   }
 
   /** @param {Picture} picture */

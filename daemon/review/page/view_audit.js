@@ -31,9 +31,9 @@ export class Audit {
   async open() {
     if (!this.id || !this.deck) return this.#history();
     const audit = await get("audit", { audit: this.id });
-    const list = this.deck.board.section(t("Audit"));
+    const section = this.deck.board.section(t("Audit"));
     const left = audit.images.filter((/** @type {any} */ one) => one.right === null && one.image !== null);
-    this.deck.board.add(list, left.map((/** @type {any} */ one) => ({ ...picture(one.image), folder: one.filed_as, label: one.filed_as })));
+    this.deck.board.add(section, left.map((/** @type {any} */ one) => ({ ...picture(one.image), folder: one.filed_as, label: one.filed_as })));
     this.#draw(audit);
     this.deck.open(true);
   }

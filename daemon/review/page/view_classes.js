@@ -32,7 +32,7 @@ export class Classes {
       (after) => get("class", { name: this.name, order, after, limit: 60 }),
       (page) => this.#arrived(page),
     );
-    this.list = this.deck.board.section(this.name || t("Classes"));
+    this.section = this.deck.board.section(this.name || t("Classes"));
     this.total = el("span", {});
     this.progress = el("span", { role: "status" });
     this.empty = el("p", { class: "empty", hidden: true }, t("No image lies here."));
@@ -83,7 +83,7 @@ export class Classes {
   /** @param {any} page */
   #arrived(page) {
     const pictures = page.images.map(picture).filter((/** @type {any} */ one) => one.waiting === null);
-    this.deck.board.add(this.list, pictures);
+    this.deck.board.add(this.section, pictures);
     if (page.total !== null) fill(this.total, tn("{count} image", "{count} images", page.total));
     this.empty.hidden = this.deck.board.size > 0;
     if (page.is_ordered === false && this.deck.board.size > 1) this.#wait(page.progress);

@@ -21,7 +21,7 @@ export class Live {
       acceptance: (name) => (name === null ? [t("Accept")] : nodes("Right: {name}", { name })),
     });
     this.deck = new Deck(app, rules, () => void this.pages?.more());
-    this.list = this.deck.board.section(t("Live"));
+    this.section = this.deck.board.section(t("Live"));
     this.pages = new Paged((after) => this.#fetch(after, 60), (page) => this.#arrived(page, false));
     this.empty = el("p", { class: "empty", hidden: true }, t("Nothing was filed in the last hour."));
     this.element = el("div", { class: "view" },
@@ -58,11 +58,11 @@ export class Live {
 
   /**
    * @param {any} page
-   * @param {boolean} isNewer
+   * @param {boolean} isNewer than those that are shown
    */
   #arrived(page, isNewer) {
     const pictures = page.images.map(asPicture).filter((/** @type {any} */ one) => !this.app.gone.has(one.id));
-    this.deck.board.add(this.list, pictures, isNewer);
+    this.deck.board.add(this.section, pictures, isNewer ? this.section.ids[0] : undefined);
     this.empty.hidden = this.deck.board.size > 0;
   }
 }

@@ -22,8 +22,8 @@ export class Model {
     this.facts = el("div", { class: "facts" });
     this.matrix = el("div", {});
     this.heading = el("div", { class: "heading" });
-    /** @type {HTMLElement | null} */
-    this.list = null;
+    /** @type {import("./section.js").Section | null} */
+    this.section = null;
     /** @type {Paged | null} */
     this.pages = null;
     this.isCell = false;
@@ -131,7 +131,7 @@ export class Model {
 
   /** Show the labels that may be wrong; those that are shown already stay. */
   #showDoubts() {
-    if (this.isCell || !this.list) this.#begin(t("Labels that may be wrong"));
+    if (this.isCell || !this.section) this.#begin(t("Labels that may be wrong"));
     this.isCell = false;
     fill(this.heading, el("h3", {}, t("Labels that may be wrong")),
       el("p", { class: "note" }, t("Accept the advice, or give the label: the files stay where they lie, and the next lesson learns what you say.")));
@@ -164,17 +164,14 @@ export class Model {
   /** @param {string} label */
   #begin(label) {
     const { board } = this.deck;
-    const ids = board.tiles.map((tile) => tile.dataset.id ?? "");
-    board.take(ids);
-    board.forget([...board.pictures.keys()]);
-    this.list?.closest("section")?.remove();
+    board.clear();
     this.pages = null;
-    this.list = board.section(label);
+    this.section = board.section(label);
   }
 
   /** @param {any[]} images */
   #add(images) {
-    if (this.list) this.deck.board.add(this.list, images.map(picture));
+    if (this.section) this.deck.board.add(this.section, images.map(picture));
   }
 
   /** Where there is nothing to decide, there are no classes to choose from. */

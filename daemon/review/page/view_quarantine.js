@@ -42,12 +42,12 @@ export class Quarantine {
   }
 
   #begin() {
-    const list = this.deck.board.section(t("Quarantine"));
+    const section = this.deck.board.section(t("Quarantine"));
     this.pages = new Paged(
       (after) => get("quarantine", { reason: this.reason, after, limit: 60 }),
       (page) => {
         const pictures = page.images.map(asPicture).filter((/** @type {any} */ one) => one.waiting === null && !this.app.gone.has(one.id));
-        this.deck.board.add(list, pictures);
+        this.deck.board.add(section, pictures);
         this.empty.hidden = this.deck.board.size > 0;
         this.#drawReasons(page.reasons);
       },
@@ -66,10 +66,7 @@ export class Quarantine {
   /** @param {string | null} reason */
   #choose(reason) {
     this.reason = reason;
-    const { board } = this.deck;
-    const ids = board.tiles.map((tile) => tile.dataset.id ?? "");
-    board.take(ids);
-    board.forget(ids);
+    this.deck.board.clear();
     this.#begin();
     void this.open();
   }

@@ -11,10 +11,10 @@ import { picture } from "./types.js";
 
 /** @typedef {import("./types.js").Picture} Picture */
 /** @typedef {{label: string, share: number}} Likely */
-/** @typedef {{id: number, kind: "alike" | "unlike" | "new", left: number, list: HTMLElement, head: HTMLElement, likely: Likely[], pages: Paged}} Group */
+/** @typedef {{id: number, kind: "alike" | "unlike" | "new", left: number, section: import("./section.js").Section, head: HTMLElement, likely: Likely[], pages: Paged}} Group */
 
-/** Pictures of a group that are shown at first, those of a page of it, and those that are put on the board at once. */
-const [FIRST, MORE, AT_ONCE] = [12, 48, 16];
+/** Pictures of a group that are shown at first, and those of a page of it. */
+const [FIRST, MORE] = [12, 48];
 const MOST_LIKELY = 3;
 
 export class Unsure {
@@ -110,49 +110,45 @@ export class Unsure {
   }
 
   /** @param {any} page */
-  async #arrived(page) {
+  #arrived(page) {
     this.#take(page);
     this.grouping = page.grouping;
     this.isGrouped = page.is_grouped;
-    for (const group of page.groups) await this.#add(group);
+    for (const group of page.groups) this.#add(group);
     if (page.left > 0 || !page.is_grouped) this.heard();
     this.#draw();
   }
 
   /** @param {any} given */
-  async #add(given) {
+  #add(given) {
     const pages = new Paged(
       (after) => get("unsure/group", { group: given.id, after, limit: MORE }),
       (page) => this.#show(group, page.images),
     );
     const head = el("div", { class: "group-head" });
     /** @type {Group} */
-    const group = { id: given.id, kind: given.kind, left: given.count, head, likely: given.likely, pages, list: this.deck.board.section(title(given.kind, given.count), head) };
+    const group = { id: given.id, kind: given.kind, left: given.count, head, likely: given.likely, pages, section: this.deck.board.section(title(given.kind, given.count), head) };
     pages.after = given.images.at(-1)?.id ?? null;
     pages.isAtEnd = given.images.length >= given.count;
     this.groups.push(group);
-    await this.#show(group, given.images);
+    this.#show(group, given.images);
   }
 
   /**
    * @param {Group} group
    * @param {any[]} images
    */
-  async #show(group, images) {
+  #show(group, images) {
     const pictures = images.map(picture).filter((one) => one.waiting === null && !this.app.gone.has(one.id));
-    for (let start = 0; start < pictures.length; start += AT_ONCE) {
-      if (start) await breath();
-      const some = pictures.slice(start, start + AT_ONCE).filter((one) => !this.app.gone.has(one.id));
-      for (const one of some) if (!this.deck.board.pictures.has(one.id)) this.groupOf.set(one.id, group);
-      this.deck.board.add(group.list, some);
-    }
+    for (const one of pictures) if (!this.deck.board.pictures.has(one.id)) this.groupOf.set(one.id, group);
+    this.deck.board.add(group.section, pictures);
     this.#drawHead(group);
   }
 
   /** More groups; once there are none, more of the last one, and of those that have been worked off in part. */
   async #more() {
     if (!this.pages) return;
-    const open = this.groups.find((group) => !group.pages.isAtEnd && group.list.childElementCount < FIRST / 2);
+    const open = this.groups.find((group) => !group.pages.isAtEnd && group.section.size < FIRST / 2);
     const pages = this.pages.isAtEnd ? (open ?? this.groups.at(-1))?.pages : this.pages;
     await pages?.more().catch((/** @type {Error} */ error) => this.app.failed(error));
   }
@@ -172,7 +168,7 @@ export class Unsure {
     }
     for (const group of touched) {
       this.#drawHead(group);
-      if (group.list.childElementCount < FIRST / 2) void this.#moreOf(group);
+      if (group.section.size < FIRST / 2) void this.#moreOf(group);
     }
     this.#draw();
   }
@@ -193,18 +189,18 @@ export class Unsure {
     } catch (error) {
       return this.app.failed(error);
     }
-    this.deck.board.chooseList(group.list);
+    this.deck.board.chooseSection(group.section);
     act();
   }
 
   /** @param {Group} group */
   #drawHead(group) {
-    const { head, kind, likely, pages, list } = group;
+    const { head, kind, likely, pages, section } = group;
     // Some of its pictures may lie in a section above.
-    if (pages.isAtEnd) group.left = list.childElementCount;
+    if (pages.isAtEnd) group.left = section.size;
     const { left } = group;
     const isMany = left > 1 && kind === "alike";
-    const more = left - list.childElementCount;
+    const more = left - section.size;
     fill(
       head,
       el("h3", {}, title(kind, left)),
@@ -245,9 +241,4 @@ function title(kind, count) {
   if (kind === "new") return t("Newest first");
   if (kind === "unlike") return tn("{count} image like no other", "{count} images like no other", count);
   return tn("{count} image", "{count} images alike", count);
-}
-
-/** Let a key be heard and a frame be drawn. */
-function breath() {
-  return new Promise((done) => setTimeout(done));
 }

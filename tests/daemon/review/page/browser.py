@@ -73,9 +73,11 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-def context_of(browser: Browser, width: int, *, dark: bool = False, touch: bool = False) -> BrowserContext:
+def context_of(
+    browser: Browser, width: int, *, height: int | None = None, dark: bool = False, touch: bool = False
+) -> BrowserContext:
     """Make a window of a width; a narrow one is that of a telephone."""
-    height = 800 if width < 800 else width * 9 // 16
+    height = height or (800 if width < 800 else width * 9 // 16)
     options: dict[str, Any] = {"viewport": {"width": width, "height": height}, "has_touch": touch, "is_mobile": touch}
     context = browser.new_context(**options, color_scheme="dark" if dark else "light", locale="en-GB")
     context.set_default_timeout(1000 * PATIENCE)
@@ -83,7 +85,7 @@ def context_of(browser: Browser, width: int, *, dark: bool = False, touch: bool 
 
 
 def shown(page: Page) -> list[int]:
-    """The images on the board, in their order."""
+    """The images on the board that are near the window, in their order."""
     ids: list[str] = page.eval_on_selector_all(f".group:not([hidden]) {TILE}", "tiles => tiles.map(t => t.dataset.id)")
     return [int(one) for one in ids]
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
 Opener = Callable[..., "Page"]
+#: Pixels of a window in which all images of a stub are near enough to be in the document.
+HEIGHT = 1600
 
 
 @pytest.fixture(scope="session")
@@ -40,7 +42,7 @@ def new_page(browser: Browser, windows: dict[tuple[int, bool, bool], BrowserCont
     def make(width: int = 1280, *, dark: bool = False, touch: bool = False, host: str = HOST) -> Page:
         kind = width, dark, touch
         if kind not in windows:
-            windows[kind] = context_of(browser, width, dark=dark, touch=touch)
+            windows[kind] = context_of(browser, width, height=None if touch else HEIGHT, dark=dark, touch=touch)
             windows[kind].new_page()  # it stays: with the last page goes their process, which is half of a test's work
         pages.append(windows[kind].new_page())
         complaints.append(Complaints(host))
