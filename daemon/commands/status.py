@@ -17,7 +17,8 @@ from daemon.commands.options import add_settings, given
 from daemon.config import Settings
 from daemon.files.processes import process_began
 from daemon.monitoring.audits import found
-from daemon.monitoring.health import Health, ThresholdHealth, counted, counted_labels
+from daemon.monitoring.counted import counted, counted_labels
+from daemon.monitoring.health import Health, ThresholdHealth
 from daemon.monitoring.messages import some
 from daemon.reloading.threshold import Threshold
 from daemon.state import STATUS_FILE, is_locked, state_folders, status_path

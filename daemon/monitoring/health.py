@@ -24,7 +24,6 @@ from daemon.monitoring.audits import AuditHealth
 from daemon.monitoring.messages import shown
 from daemon.reloading.threshold import Threshold
 from models.deciding.rule import Fate
-from models.text.language import mark, tr
 
 if TYPE_CHECKING:
     from daemon.watching.watcher import WatcherStatus
@@ -319,44 +318,6 @@ class Tally:
         if now - began >= _WINDOW and len(self._recent) == 1:
             return 0.0
         return round((total - before) / max(min(now - began, _WINDOW), 1.0), 1)
-
-
-#: How many images had an outcome, by its name in the status file.
-_OUTCOMES = {
-    "sure": mark("{count} in their class"),
-    "planned": mark("{count} planned"),
-    "rolled up": mark("{count} in the folder above their class"),
-    "unsure": mark("{count} unsure"),
-    "unknown": mark("{count} unknown"),
-    "duplicate": mark("{count} duplicates"),
-    "quarantined": mark("{count} quarantined"),
-    "changed": mark("{count} changed"),
-    "gone": mark("{count} gone"),
-    "already": mark("{count} already"),
-    "refused": mark("{count} refused"),
-    "left": mark("{count} left where they are"),
-    "retry": mark("{count} retry"),
-}
-
-
-#: How many images people said something of, by how they did it.
-_LABELS = {
-    How.MOVED: mark("{count} moved to other class folders"),
-    How.PLACED: mark("{count} put there by hand"),
-    How.RELABELLED: mark("{count} relabelled"),
-    How.REVIEWED: mark("{count} reviewed"),
-    How.AUDITED: mark("{count} audited"),
-}
-
-
-def counted_labels(labels: Mapping[str, int]) -> str:
-    """Word the numbers of labels; "" if there are none."""
-    return ", ".join(tr(text, count=labels[how]) for how, text in _LABELS.items() if labels.get(how))
-
-
-def counted(images: Mapping[str, int]) -> str:
-    """Word the numbers of images by outcome: ``20 filed, 2 unsure``; "" if there are none."""
-    return ", ".join(tr(_OUTCOMES.get(kind, f"{{count}} {kind}"), count=count) for kind, count in images.items())
 
 
 def _kind(outcome: Outcome) -> str:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from daemon.config import Settings
 from daemon.filing.outcome import Outcome
 from daemon.journal.labels import How
-from daemon.monitoring.health import Health, StallHealth, Tally, counted
+from daemon.monitoring.counted import counted
+from daemon.monitoring.health import Health, StallHealth, Tally
 from daemon.monitoring.hooks import Hooks
 from daemon.monitoring.metrics import render
 from daemon.monitoring.progress import Progress

@@ -72,7 +72,7 @@ def test_what_cannot_be_read_costs_only_itself(tmp_path: Path, photographs: list
     assert reason["reason"] == "not-an-image"
     assert (output / "quarantine" / "empty" / "empty.png").is_file()
     ending = done.stderr.partition("done: ")[2].splitlines()[0]
-    assert sorted(ending.split(", ")) == ["1 in their class", "2 quarantined"]
+    assert sorted(ending.split(", ")) == ["1 in its class", "2 quarantined"]
 
 
 def test_once_leaves_an_image_that_is_being_written_and_refuses_one_that_was_cut_off(
@@ -100,7 +100,7 @@ def test_a_dry_run_touches_nothing(tmp_path: Path, photographs: list[Path]) -> N
     done = run("daemon", "--once", "--dry-run", "--state-dir", "state", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "flower.jpg would go to flower_plant/flower.jpg" in done.stderr
-    assert "done: 1 in their class, had it been no dry run\n" in done.stderr
+    assert "done: 1 in its class, had it been no dry run\n" in done.stderr
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["flower.jpg", "inbox"]
 
 

@@ -16,7 +16,8 @@ from daemon.files.processes import process_began
 from daemon.filing.filer import Status
 from daemon.filing.outcome import Outcome
 from daemon.journal.labels import How
-from daemon.monitoring.health import Tally, counted, counted_labels
+from daemon.monitoring.counted import counted, counted_labels
+from daemon.monitoring.health import Tally
 from daemon.monitoring.metrics import render
 from daemon.reloading.threshold import Threshold
 from daemon.watching.watcher import InboxStatus, WatcherStatus
@@ -100,7 +101,7 @@ def test_images_are_counted_by_what_became_of_them(tally: Tally) -> None:
         tally.outcome(outcome)
     health = tally.health(watcher())
     assert health.images == {"sure": 2, "unsure": 1, "unknown": 1, "quarantined": 1, "duplicate": 1, "left": 1}
-    assert counted(health.images).endswith("1 quarantined, 1 duplicates, 1 left where they are")
+    assert counted(health.images).endswith("1 quarantined, 1 duplicate, 1 left where it is")
     assert health.attempts == {"retry": 2, "changed": 1}
 
 
