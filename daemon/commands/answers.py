@@ -36,7 +36,7 @@ class Answer:
                     items.append(item)
                 else:
                     text = str(item["says"])
-                    print(shown(text) if self._is_good(item) else tr("left: {sentence}", sentence=text))
+                    print(shown(text) if self._is_good(item) else tr("not done: {sentence}", sentence=text))
         except BaseException:
             if as_json and items:
                 print_json_list(items)

@@ -143,7 +143,7 @@ def _filing(item: Item) -> Filing:
 
 def _print(export: _Export, folder: DataSetFolder) -> None:
     for why in export.failed.values():
-        print(tr("left: {sentence}", sentence=why))
+        print(tr("not done: {sentence}", sentence=why))
     for path in export.earlier:
         name = quoted(str(path))
         print(tr("{name} is from an earlier export, and the image has another label now: delete it", name=name))

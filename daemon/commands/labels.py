@@ -99,7 +99,7 @@ def _forget(arguments: Sequence[str]) -> int:
     answer.print(
         as_json=options.json,
         summary=lambda answer: iter(
-            [tr("{forgotten} forgotten, {left} left", forgotten=answer.done, left=answer.left)]
+            [tr("{forgotten} forgotten, {left} not done", forgotten=answer.done, left=answer.left)]
         ),
     )
     return EXIT_LEFT_BEHIND if answer.left else 0

@@ -78,13 +78,13 @@ def _counted(done: _Relabelling, left: int, *, dry_run: bool) -> str:
     counts = {"moved": done.moved, "tagged": done.tagged, "confirmed": done.confirmed, "left": left}
     if not done.tagged:
         moved = (
-            mark("{moved} would move, {confirmed} lie there already, {left} left"),
-            mark("{moved} moved, {confirmed} lay there already, {left} left"),
+            mark("{moved} would move, {confirmed} already there, {left} not done"),
+            mark("{moved} moved, {confirmed} already there, {left} not done"),
         )
         return tr(moved[not dry_run], **counts)
     tagged = (
-        mark("{moved} would move, {tagged} would be tagged, {confirmed} are so already, {left} left"),
-        mark("{moved} moved, {tagged} tagged, {confirmed} were so already, {left} left"),
+        mark("{moved} would move, {tagged} would be tagged, {confirmed} already so, {left} not done"),
+        mark("{moved} moved, {tagged} tagged, {confirmed} already so, {left} not done"),
     )
     return tr(tagged[not dry_run], **counts)
 

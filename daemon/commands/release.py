@@ -62,11 +62,11 @@ def _summary(answer: Answer, *, dry_run: bool) -> Iterator[str]:
     if not answer.done and not answer.left:
         yield tr("no image is held")
     elif dry_run and answer.left:
-        yield tr("{done} would be released, {left} left", **counts)
+        yield tr("{done} would be released, {left} would not", **counts)
     elif dry_run:
         yield tr("{done} would be released", **counts)
     elif answer.left:
-        yield tr("{done} released, {left} left", **counts)
+        yield tr("{done} released, {left} not", **counts)
     else:
         yield tr("{done} released", **counts)
     if answer.done and not dry_run:

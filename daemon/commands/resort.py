@@ -173,7 +173,7 @@ def _print(result: ResortResult, sorter: ResortPlanner, moves: _Moves | None) ->
         print(f"{line} ({outcome.confidence:.2f})")
     for outcome in result.failed:
         why = outcome.detail or describe(outcome.status)
-        print(tr("left: {source}: {error}", source=_from(outcome, sorter.paths.outputs), error=why))
+        print(tr("not moved: {source}: {error}", source=_from(outcome, sorter.paths.outputs), error=why))
     for (old, new), count in sorter.pairs():
         print(f"{count:7}  {shown(old)} -> {shown(new)}")
     values: dict[str, object] = {

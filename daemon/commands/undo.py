@@ -114,9 +114,9 @@ def _nothing(answer: Answer) -> str:
 def _counted(answer: Answer, *, dry_run: bool) -> str:
     counts = {"done": answer.done, "left": answer.left}
     if dry_run and answer.left:
-        return tr("{done} would go back, {left} left", **counts)
+        return tr("{done} would go back, {left} would stay", **counts)
     if dry_run:
         return tr("{done} would go back", **counts)
     if answer.left:
-        return tr("{done} went back, {left} left", **counts)
+        return tr("{done} went back, {left} stayed", **counts)
     return tr("{done} went back", **counts)

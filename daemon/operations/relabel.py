@@ -237,9 +237,9 @@ class _Relabelling:
         path, filing = image.path, image.filing
         name = self._name(path)
         if self.params.dry_run:
-            says = tr("{name} lies there already: it would only be labelled", name=name)
+            says = tr("{name} is there already, and would only get the label", name=name)
         else:
-            says = tr("{name} lies there already, and is labelled so now", name=name)
+            says = tr("{name} is there already, and has this label now", name=name)
         return self._item(path, CONFIRMED, says, path, None if filing is None else filing.id)
 
     def _left(self, path: Path, outcome: str, says: str) -> Item:

@@ -70,7 +70,7 @@ def test_relabel_goes_to_the_output_of_the_class_and_undo_back(office: Office) -
     assert (code, said.splitlines()[0]) == (0, f"others/a.png -> {there}")
     (label,) = read_labels(office.desk.journal_path)
     assert (label.label, label.path) == ("discs", there)
-    assert office.run("relabel", "a.png", "discs")[1].startswith(f"{there} lies there already")
+    assert office.run("relabel", "a.png", "discs")[1].startswith(f"{there} is there already")
     assert office.run("relabel", str(there), "fog", "--new")[0] == 0
     assert places(office) == ["sorted/fog/a.png"]
     assert office.run("undo", "--last", "1")[1].splitlines()[-1] == "1 went back", "and not to an inbox"

@@ -127,7 +127,7 @@ def test_a_label_follows_its_image(office: Office) -> None:
 @pytest.mark.parametrize("given", [["a.jpg"], ["dog/a.jpg"], ["--id", "1"], ["sorted/dog/a.jpg"]])
 def test_a_label_is_forgotten(full: Office, given: list[str]) -> None:
     before = tree(full.desk.output)
-    assert full.run("labels", "forget", *given) == (0, "forgotten: dog/a.jpg: dog, reviewed\n1 forgotten, 0 left\n")
+    assert full.run("labels", "forget", *given) == (0, "forgotten: dog/a.jpg: dog, reviewed\n1 forgotten, 0 not done\n")
     assert names(full) == ["d", "c", "b"]
     assert tree(full.desk.output) == before, "the image stays where it lies"
 
@@ -143,11 +143,11 @@ def test_a_label_that_is_not_there_is_not_forgotten(full: Office) -> None:
     code, text = full.run("labels", "forget", "e.jpg", "z.jpg", "--id", "99", "--id", "2")
     assert code == 3
     assert text.splitlines() == [
-        "left: there is no label 99",
-        "left: 'e.jpg' has no label",
-        "left: 'z.jpg' has no label",
+        "not done: there is no label 99",
+        "not done: 'e.jpg' has no label",
+        "not done: 'z.jpg' has no label",
         "forgotten: dog/b.jpg: wolf, moved by hand",
-        "1 forgotten, 3 left",
+        "1 forgotten, 3 not done",
     ]
     with pytest.raises(UserError, match="^say which labels to forget: FILE, --id N or --last N"):
         full.run("labels", "forget")

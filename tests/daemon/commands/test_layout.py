@@ -49,7 +49,7 @@ def test_relabel_goes_by_it_and_undo_back(office: Office) -> None:
     (row, first) = office.json("history")
     assert row["detail"] == "taken 2024-05-03 07:08:09, by its EXIF data"
     assert first["destination"] == str(office.desk.output / "others/a.jpg")
-    assert office.run("relabel", "a.jpg", "dog")[1].startswith("dog/2024/inbox/a.jpg lies there already")
+    assert office.run("relabel", "a.jpg", "dog")[1].startswith("dog/2024/inbox/a.jpg is there already")
     undo = shlex.split(said.splitlines()[-1].removeprefix("To take it back: python -m daemon "))
     assert main(undo) == 0
     assert places(office) == ["others/a.jpg"]

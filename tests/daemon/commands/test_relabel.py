@@ -49,7 +49,7 @@ def test_an_image_moves_with_its_sidecar_and_gets_a_label(office: Office) -> Non
     (office.desk.output / "dog" / "a.xmp").write_text("a sidecar that was written just now")
     code, said = office.run("relabel", "dog/a.jpg", "wolf")
     assert code == 0
-    assert said.startswith("dog/a.jpg -> wolf/a.jpg\n1 moved, 0 lay there already, 0 left\nTo take it back: ")
+    assert said.startswith("dog/a.jpg -> wolf/a.jpg\n1 moved, 0 already there, 0 not done\nTo take it back: ")
     assert places(office) == ["wolf/a.jpg", "wolf/a.xmp"]
     (label,) = labels(office)
     assert (label.label, label.how, label.path) == ("wolf", How.RELABELLED, office.desk.output / "wolf" / "a.jpg")
@@ -93,7 +93,7 @@ def test_a_name_of_several_images_is_none(office: Office) -> None:
     before = tree(office.desk.output)
     code, said = office.run("relabel", "a.jpg", "wolf")
     assert code == 3
-    assert said.startswith("left: 'a.jpg' is the name of 2 images: say which, such as ")
+    assert said.startswith("not done: 'a.jpg' is the name of 2 images: say which, such as ")
     assert "cat/a.jpg" in said
     assert tree(office.desk.output) == before
     assert labels(office) == []
@@ -120,7 +120,7 @@ def test_an_image_that_lies_there_is_only_labelled(office: Office) -> None:
     before = tree(office.desk.output)
     assert office.run("relabel", "a.jpg", "dog") == (
         0,
-        "dog/a.jpg lies there already, and is labelled so now\n0 moved, 1 lay there already, 0 left\n",
+        "dog/a.jpg is there already, and has this label now\n0 moved, 1 already there, 0 not done\n",
     )
     assert tree(office.desk.output) == before
     (label,) = labels(office)
@@ -203,7 +203,7 @@ def test_a_dry_run_changes_nothing(office: Office) -> None:
     before = tree(office.desk.output)
     assert office.run("relabel", "a.jpg", "wolf", "--dry-run") == (
         0,
-        "dog/a.jpg would go to wolf/a.jpg\n1 would move, 0 lie there already, 0 left\n",
+        "dog/a.jpg would go to wolf/a.jpg\n1 would move, 0 already there, 0 not done\n",
     )
     assert office.run("relabel", "a.jpg", "dog", "--dry-run")[0] == 0
     assert tree(office.desk.output) == before

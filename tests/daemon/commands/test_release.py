@@ -43,17 +43,17 @@ def test_held_images_are_released(office: Office) -> None:
     code, text = office.run("release", "a.jpg", "inbox/b.jpg", "x.jpg")
     assert code == 3
     assert text.splitlines() == [
-        "left: x.jpg is not held",
+        "not done: x.jpg is not held",
         f"{inbox}/a.jpg is released",
         f"{inbox}/b.jpg is released",
-        "2 released, 1 left",
+        "2 released, 1 not",
         "The daemon on their inbox files them, now or when it is started.",
     ]
     assert held(office) == ["c.jpg"]
     (row,) = office.json("release", "--all")
     assert row == {"file": f"{inbox}/c.jpg", "outcome": "released", "says": f"{inbox}/c.jpg is released"}
     assert office.run("release", "--all") == (0, "no image is held\n")
-    assert office.run("release", "c.jpg") == (3, "left: c.jpg is not held\n0 released, 1 left\n")
+    assert office.run("release", "c.jpg") == (3, "not done: c.jpg is not held\n0 released, 1 not\n")
     assert len(images(inbox)) == 3
 
 

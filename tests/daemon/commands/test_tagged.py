@@ -56,7 +56,7 @@ def test_relabel_replaces_our_tag_and_undo_brings_it_back(office: Office, given:
     assert tree(office.desk.inbox) == before
     code, said = office.run("relabel", name, "wolf")
     assert code == 0
-    assert f"{path} is tagged wolf\n0 moved, 1 tagged, 0 were so already, 0 left\n" in said
+    assert f"{path} is tagged wolf\n0 moved, 1 tagged, 0 already so, 0 not done\n" in said
     assert own_tag(path) == Tag("wolf")
     assert tags.read((office.desk.inbox / "a.jpg.xmp").read_bytes()).names == ("holiday", "sea", "wolf")
     (label,) = read_labels(office.desk.journal_path)
@@ -81,7 +81,7 @@ def test_relabel_of_an_unsure_image_tags_it_and_of_a_tagged_one_confirms(office:
     sure = tag(office, "b.jpg")
     code, said = office.run("relabel", "a.jpg", "b.jpg", "dog", "--new")
     assert code == 0
-    assert "0 moved, 1 tagged, 1 were so already" in said
+    assert "0 moved, 1 tagged, 1 already so" in said
     assert own_tag(unsure) == Tag("dog")
     assert own_tag(sure) == Tag("dog", 0.9, "1" * 64)
 

@@ -84,9 +84,9 @@ def test_another_file_that_was_given_the_same_inode_number_stays(office: Office,
     file(office, "a.jpg")
     there = office.desk.output / "cat" / "a.jpg"
     office.desk.replace_by_stranger(there, content)
-    sentence = f"left: {there} is another file now, and stays"
-    assert office.run("undo", "--last", "1", "--dry-run") == (3, f"{sentence}\n0 would go back, 1 left\n")
-    assert office.run("undo", "--last", "1") == (3, f"{sentence}\n0 went back, 1 left\n")
+    sentence = f"not done: {there} is another file now, and stays"
+    assert office.run("undo", "--last", "1", "--dry-run") == (3, f"{sentence}\n0 would go back, 1 would stay\n")
+    assert office.run("undo", "--last", "1") == (3, f"{sentence}\n0 went back, 1 stayed\n")
     assert there.read_bytes() == content
     assert inbox(office) == []
 
@@ -147,10 +147,10 @@ def test_what_cannot_be_undone_is_said_and_left(office: Office) -> None:
     (cat / "other").rename(cat / "replaced.jpg")
     code, text = office.run("undo", "--run", "last")
     assert code == 3
-    assert f"left: {cat}/gone.jpg is no longer there\n" in text
-    assert f"left: {cat}/corrected.jpg was corrected: somebody moved it to {dog}/renamed.jpg, and there it s" in text
-    assert f"left: {cat}/replaced.jpg is another file now, and stays\n" in text
-    assert "1 went back, 3 left\n" in text
+    assert f"not done: {cat}/gone.jpg is no longer there\n" in text
+    assert f"not done: {cat}/corrected.jpg was corrected: somebody moved it to {dog}/renamed.jpg, and there it s" in text
+    assert f"not done: {cat}/replaced.jpg is another file now, and stays\n" in text
+    assert "1 went back, 3 stayed\n" in text
     assert office.desk.contents() == Counter([b"corrected.jpg", b"a stranger", b"fine.jpg"])
     assert inbox(office) == ["fine.jpg"]
 

@@ -300,7 +300,7 @@ def test_what_is_logged_meanwhile_is_in_the_language_of_the_daemon(
         disk = OSError(errno.ENOSPC, tr("No space left on device"), "a.jpg")
         return (
             sentence,
-            tr("left: {sentence}", sentence=trn("1 image is held", "{count} images are held", 1)),
+            tr("not done: {sentence}", sentence=trn("1 image is held", "{count} images are held", 1)),
             tr("the settings in use stay: {error}", error=error),
             tr("the settings in use stay: {error}", error=disk),
         )
