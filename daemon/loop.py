@@ -105,7 +105,8 @@ class WorkLoop:
             for outcome in self._outcomes(paths, may_grow=self._watcher.may_be_unfinished):
                 self._watcher.done(outcome.path)
                 unanswered.discard(outcome.path)
-                (left.add if outcome.comes_again else left.discard)(outcome.path)
+                is_left = outcome.comes_again or outcome.status is Status.REFUSED
+                (left.add if is_left else left.discard)(outcome.path)
             if self._stopping.is_set():
                 break
             pending = set(self._pipeline.pending)

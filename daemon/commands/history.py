@@ -16,7 +16,7 @@ from daemon.journal.journal import read_held, read_labels
 from daemon.journal.labels import How, Label, WantedLabels
 from daemon.journal.records import Filing, State
 from daemon.monitoring.messages import quoted, shown
-from daemon.operations.classes import class_paths
+from daemon.operations.classes import class_paths, nothing_of_class
 from daemon.operations.selection import Which, record
 from models.text.commandline import Parser, print_json_list
 from models.text.language import mark, tr
@@ -76,7 +76,9 @@ def main(arguments: list[str]) -> int:
     if options.json:
         print_json_list(_record(entry) for entry in entries)
     else:
-        _print(entries, paths, place.settings.others_dir)
+        printed = _print(entries, paths, place.settings.others_dir)
+        if not printed:
+            print(nothing_of_class(tr("nothing that was filed matches"), label, place.settings, paths))
     return 0
 
 
@@ -124,15 +126,15 @@ def _record(entry: _Entry) -> dict[str, object]:
     }
 
 
-def _print(entries: Iterable[_Entry], paths: ClassPaths, others: str) -> None:
+def _print(entries: Iterable[_Entry], paths: ClassPaths, others: str) -> bool:
+    """Print the filings by run; returns whether there are any."""
     run = None
     for entry in entries:
         if entry.filing.run != run:
             run = entry.filing.run
             print(tr("run {run}", run=run))
         print(f"  {entry.filing.time.astimezone():%Y-%m-%d %H:%M:%S}  {_described(entry, paths, others)}")
-    if run is None:
-        print(tr("nothing that was filed matches"))
+    return run is not None
 
 
 def _described(entry: _Entry, paths: ClassPaths, others: str) -> str:

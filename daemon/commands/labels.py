@@ -11,6 +11,7 @@ from daemon.commands.chosen_labels import add_conditions, all_labels, conditions
 from daemon.commands.filters import FiledOutput, add_place, count
 from daemon.monitoring.logs import start_logging
 from daemon.monitoring.messages import shown
+from daemon.operations.classes import nothing_of_class
 from daemon.operations.desk import Item
 from daemon.operations.labels import FORGOTTEN, ForgetParams
 from daemon.operations.selection import GivenName
@@ -46,6 +47,8 @@ def _list(arguments: Sequence[str]) -> int:
         print_json_list(_record(item) for item in items)
     else:
         _print(items)
+        if not items:
+            print(nothing_of_class(tr("no label matches"), params.label, place.settings))
     return 0
 
 
@@ -79,8 +82,6 @@ def _print(items: Sequence[Item]) -> None:
         if item["now"] is None:
             says = tr("{label}; no longer there", label=says)
         print(f"{item['id']:>7}  {time:%Y-%m-%d %H:%M:%S}  {shown(says)}")
-    if not items:
-        print(tr("no label matches"))
 
 
 def _forget(arguments: Sequence[str]) -> int:

@@ -36,7 +36,7 @@ _DESCRIPTIONS = {
     Status.PLANNED: mark("it would be filed"),
     Status.CHANGED: mark("it changed meanwhile"),
     Status.GONE: mark("it is no longer there"),
-    Status.ALREADY: mark("it was filed before"),
+    Status.ALREADY: mark("it was done before"),
     Status.HELD: mark("it is held"),
     Status.REFUSED: mark("it cannot be read"),
     Status.LEFT: mark("it is left where it is"),

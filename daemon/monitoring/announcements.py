@@ -107,12 +107,16 @@ def _announce_action(settings: Settings, *, dry_run: bool) -> None:
     verb = {"move": tr("moving"), "copy": tr("copying"), "link": tr("linking")}[settings.action]
     if settings.metadata == "xmp":
         logger.info(tr("images in class folders are tagged in XMP sidecars, too"))
-    logger.info(
-        tr(
-            "{doing} images to {output}/<class>/, others to {others_dir}/, unreadable files to {quarantine_dir}/",
-            doing=tr("a dry run, not {verb}", verb=verb) if dry_run else verb,
-            output=settings.output,
-            others_dir=settings.others_dir,
-            quarantine_dir=settings.quarantine_dir,
-        ),
-    )
+    values = {
+        "doing": tr("a dry run, not {verb}", verb=verb) if dry_run else verb,
+        "output": settings.output,
+        "others_dir": settings.others_dir,
+        "quarantine_dir": settings.quarantine_dir,
+    }
+    if settings.action == "move":
+        said = mark(
+            "{doing} images to {output}/<class>/, unsure ones to {others_dir}/, unreadable ones to {quarantine_dir}/"
+        )
+    else:
+        said = mark("{doing} images to {output}/<class>/, unsure ones to {others_dir}/; unreadable ones stay")
+    logger.info(tr(said, **values))

@@ -20,7 +20,7 @@ _OUTCOMES: Mapping[str, Callable[[int], str]] = {
     "quarantined": lambda count: tr("{count} quarantined", count=count),
     "changed": lambda count: tr("{count} changed", count=count),
     "gone": lambda count: tr("{count} gone", count=count),
-    "already": lambda count: tr("{count} filed before", count=count),
+    "already": lambda count: tr("{count} done before", count=count),
     "refused": lambda count: tr("{count} refused", count=count),
     "left": lambda count: trn("{count} left where it is", "{count} left where they are", count),
     "retry": lambda count: tr("{count} to be tried again", count=count),

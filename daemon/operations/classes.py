@@ -84,7 +84,7 @@ def class_folder(given: str, settings: Settings, *, new: bool, paths: ClassPaths
             tr("a system or a program has folders named {name}, which are left alone: give another name", name=leftover)
         )
     paths = paths or class_paths(settings)
-    known = {name: name for name in (*paths.inner, *paths.classes)} | class_folders(settings, paths)
+    known = _known(settings, paths)
     if name in known:
         return ClassFolder(known[name], name)
     alike = next((other for other in known if other.casefold() == folded), None)
@@ -98,6 +98,22 @@ def class_folder(given: str, settings: Settings, *, new: bool, paths: ClassPaths
             tr("there is no class '{name}': did you mean {near}? Give --new to make it a class", name=name, near=near)
         )
     raise UserError(tr("there is no class '{name}': give one that there is, or --new to make it one", name=name))
+
+
+def nothing_of_class(nothing: str, name: str | None, settings: Settings, paths: ClassPaths | None = None) -> str:
+    """Add to ``nothing``, a sentence, which class may have been meant where there is none of this name."""
+    known = [] if name is None else [*_known(settings, paths or class_paths(settings)), *settings.other_folders]
+    near = [] if name is None or name in known else nearest(name, known)
+    if not near:
+        return nothing
+    return tr(
+        "{nothing}: there is no class '{name}'; did you mean {near}?", nothing=nothing, name=name, near=", ".join(near)
+    )
+
+
+def _known(settings: Settings, paths: ClassPaths) -> dict[str, str]:
+    """Map the classes of the model, and those that have a folder, to the paths of their folders."""
+    return {name: name for name in (*paths.inner, *paths.classes)} | class_folders(settings, paths)
 
 
 def _new_folder(name: str, paths: ClassPaths, known: dict[str, str]) -> ClassFolder:

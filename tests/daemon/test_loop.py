@@ -154,6 +154,15 @@ def test_a_single_pass_told_to_stop_counts_what_stays(running: Running, monkeypa
     assert running.loop.run_once() == len(list(running.desk.inbox.iterdir())) == 20 - len(running.told) > 0
 
 
+def test_a_single_pass_leaves_behind_what_was_refused(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as an image whose sidecar is not XMP: it has no tag, and a script should hear of it."""
+    path = save(KINDS[0], 1, running.desk.inbox / "a.png")
+    monkeypatch.setattr(running.loop, "stop", lambda: None)
+    refused = Outcome(path=path, status=Status.REFUSED, detail="it is not XML")
+    monkeypatch.setattr(Pipeline, "process", lambda *_: iter([refused]))
+    assert running.loop.run_once() == 1
+
+
 def test_what_a_single_pass_files_after_it_had_changed_is_not_left_behind(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:

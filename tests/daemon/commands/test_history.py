@@ -162,6 +162,8 @@ def test_for_people(full: Office) -> None:
     )
     assert full.run("history", "--class", "horse") == (0, "nothing that was filed matches\n")
     assert full.run("history", "--class", "horse", "--json") == (0, "[]\n")
+    asked = "nothing that was filed matches: there is no class 'ct'; did you mean cat?\n"
+    assert full.run("history", "--class", "ct") == (0, asked)
 
 
 def test_unreadable_and_hostile_names(office: Office) -> None:

@@ -148,7 +148,9 @@ def test_what_cannot_be_undone_is_said_and_left(office: Office) -> None:
     code, text = office.run("undo", "--run", "last")
     assert code == 3
     assert f"not done: {cat}/gone.jpg is no longer there\n" in text
-    assert f"not done: {cat}/corrected.jpg was corrected: somebody moved it to {dog}/renamed.jpg, and there it s" in text
+    assert (
+        f"not done: {cat}/corrected.jpg was corrected: somebody moved it to {dog}/renamed.jpg, and there it s" in text
+    )
     assert f"not done: {cat}/replaced.jpg is another file now, and stays\n" in text
     assert "1 went back, 3 stayed\n" in text
     assert office.desk.contents() == Counter([b"corrected.jpg", b"a stranger", b"fine.jpg"])
