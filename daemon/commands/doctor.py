@@ -29,6 +29,7 @@ from daemon.commands.probes import (
     folder_findings,
     is_folder,
     limit_findings,
+    nearest_folder,
     note,
     probe_file,
     silent,
@@ -37,7 +38,7 @@ from daemon.commands.probes import (
     wrong,
 )
 from daemon.commands.review_probes import review_findings
-from daemon.commands.rule_probes import output_findings, rule_findings, unknown_rule_findings
+from daemon.commands.rule_probes import is_first_start, output_findings, rule_findings, unknown_rule_findings
 from daemon.config import Settings, watches_inside
 from daemon.files.answers import NoAnswer, answers, in_time, silent_mounts
 from daemon.monitoring.logs import start_logging
@@ -151,7 +152,7 @@ def examine(settings: Settings, flags: Mapping[str, object], file: Path | None) 
         if inbox in unanswered:
             yield silent("inbox", inbox)
             continue
-        yield from folder_findings("inbox", inbox, links=settings.class_rules.links)
+        yield from folder_findings("inbox", inbox, links=settings.class_rules.links, is_made=is_first_start(settings))
         if is_folder(inbox):
             yield from event_findings(inbox, poll=settings.poll)
             if settings.output not in unanswered:
@@ -213,8 +214,7 @@ def own_folder_findings(subject: str, folder: Path) -> Iterator[Finding]:
     """Check that a folder that the daemon keeps for itself can be written, or made."""
     place = folder
     try:
-        while not place.exists():
-            place = place.parent
+        place = nearest_folder(folder)
         with probe_file(place):
             pass
     except OSError as error:

@@ -95,8 +95,11 @@ def probe_file(folder: Path) -> Iterator[FileAt]:
         os.close(descriptor)
 
 
-def folder_findings(subject: str, folder: Path, *, links: bool = False) -> Iterator[Finding]:
-    """Check that files can be made, flushed, renamed without replacing and, with ``links``, linked there."""
+def folder_findings(subject: str, folder: Path, *, links: bool = False, is_made: bool = False) -> Iterator[Finding]:
+    """Check that files can be made, flushed, renamed without replacing and, with ``links``, linked there.
+
+    ``is_made``: where the folder is missing, the daemon makes it at its start.
+    """
     try:
         is_there = folder.is_dir()
     except OSError as error:
@@ -107,8 +110,7 @@ def folder_findings(subject: str, folder: Path, *, links: bool = False) -> Itera
         yield wrong(subject, text, tr("let the daemon's user enter the folders above it: chmod a+x"))
         return
     if not is_there:
-        advice = tr("make it: mkdir -p {folder}; or mount what it is on", folder=shlex.quote(str(folder)))
-        yield wrong(subject, tr("{folder} is not there", folder=folder), advice)
+        yield _missing(subject, folder, is_made=is_made)
         return
     try:
         with probe_file(folder) as entry:
@@ -124,6 +126,26 @@ def folder_findings(subject: str, folder: Path, *, links: bool = False) -> Itera
         yield wrong(subject, unwritable(folder, error), advice)
         return
     yield from _room(subject, folder)
+
+
+def _missing(subject: str, folder: Path, *, is_made: bool) -> Finding:
+    text = tr("{folder} is not there", folder=folder)
+    if is_made:
+        try:
+            with probe_file(nearest_folder(folder)):
+                return fine(subject, tr("{folder} is not there yet: the daemon makes it at its start", folder=folder))
+        except OSError as error:
+            text = unwritable(folder, error)
+    return wrong(
+        subject, text, tr("make it: mkdir -p {folder}; or mount what it is on", folder=shlex.quote(str(folder)))
+    )
+
+
+def nearest_folder(folder: Path) -> Path:
+    """Return a folder, or the nearest one above it that is there."""
+    while not folder.exists():
+        folder = folder.parent
+    return folder
 
 
 def is_folder(path: Path) -> bool:

@@ -14,7 +14,7 @@ from daemon.files.output_marks import OutputMarks
 from daemon.filing.folder_layout import FolderLayout
 from daemon.monitoring.announcements import describe_duplicates
 from daemon.monitoring.messages import shown
-from daemon.state import journal_of
+from daemon.state import find_journal, journal_of
 from models.files.leftovers import is_leftover
 from models.text.language import tr
 
@@ -27,10 +27,15 @@ def _marks(settings: Settings) -> OutputMarks:
     return OutputMarks(settings.outputs, journal_of(settings.state_dir, settings.output).parent)
 
 
+def is_first_start(settings: Settings) -> bool:
+    """Whether no daemon has filed into the output yet, as far as this user can see."""
+    return find_journal(settings.state_dir, settings.output) is None
+
+
 def output_findings(settings: Settings) -> Iterator[Finding]:
     """Check that the output can be filed into, and is the one that images were filed into before."""
     if (away := _marks(settings).why_away()) is None:
-        yield from folder_findings("output", settings.output)
+        yield from folder_findings("output", settings.output, is_made=is_first_start(settings))
         yield from _class_folder_findings("output", settings.output)
         yield from _layout_findings("output", settings.layout, "dog", settings)
         if duplicates := describe_duplicates(settings):
@@ -47,7 +52,7 @@ def rule_findings(settings: Settings, unanswered: AbstractSet[Path]) -> Iterator
         return  # a look at the others might not come back either
     for output, away in _marks(settings).other_outputs().items():
         if away is None:
-            yield from folder_findings("class", output)
+            yield from folder_findings("class", output, is_made=is_first_start(settings))
             yield from _class_folder_findings("class", output)
         else:
             yield wrong("class", *with_advice(away))

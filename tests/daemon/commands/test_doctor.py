@@ -7,14 +7,14 @@ import json
 import os
 import re
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from daemon import config
 from daemon.__main__ import main
-from daemon.commands import doctor, probes, unit
+from daemon.commands import doctor, unit
 from daemon.commands.doctor import (
     as_text,
     decoder_findings,
@@ -24,9 +24,11 @@ from daemon.commands.doctor import (
     unit_findings,
 )
 from daemon.commands.hook_probes import hook_findings
-from daemon.commands.probes import Finding, event_findings, fine, folder_findings, limit_findings
+from daemon.commands.probes import Finding, event_findings, fine
 from daemon.files import answers
+from daemon.state import journal_of
 from models.text.language import speaking
+from tests.daemon.commands.findings import raising, wrongs
 from tests.daemon.conftest import Publish
 from tests.filing_desk import bound_by_modes
 
@@ -39,22 +41,11 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / name).mkdir()
 
 
-def wrongs(findings: Iterable[Finding]) -> list[str]:
-    found = list(findings)
-    assert found
-    assert all(finding.advice for finding in found if finding.state == "wrong")
-    return [finding.text for finding in found if finding.state == "wrong"]
-
-
-def fail(code: int) -> OSError:
-    return OSError(code, os.strerror(code))
-
-
-def raising(code: int) -> object:
-    def call(*_: object, **__: object) -> None:
-        raise fail(code)
-
-    return call
+def started(state: Path | None, output: Path) -> None:
+    """Leave what the first start of a daemon leaves."""
+    journal = journal_of(state, output)
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    journal.touch()
 
 
 def test_a_healthy_machine_has_nothing_wrong_and_nothing_is_left_behind(
@@ -82,6 +73,7 @@ def test_a_healthy_machine_has_nothing_wrong_and_nothing_is_left_behind(
 
 
 def test_what_is_wrong_is_said_with_advice_and_exit_code_3(capsys: pytest.CaptureFixture[str]) -> None:
+    started(None, Path("sorted"))
     Path("inbox").rmdir()
     assert main(["doctor", "--json", "--checkpoint", "lost.safetensors"]) == 3
     answer = json.loads(capsys.readouterr().out)
@@ -129,26 +121,6 @@ def test_advice_stands_on_a_line_of_its_own_and_names_are_escaped() -> None:
     assert as_text(finding) == "WRONG inbox: in\\x1bbox is not there\n      -> make it"
 
 
-@pytest.mark.parametrize(
-    ("code", "why", "advice"),
-    [
-        (errno.EACCES, " as this user (Permission denied)", "chown USER"),
-        (errno.EROFS, " (Read-only file system)", "mount it for writing"),
-        (errno.ENOSPC, " (No space left on device)", "make room"),
-        (errno.EIO, " (Input/output error)", "dmesg"),
-    ],
-    ids=["not allowed", "read-only", "full", "broken"],
-)
-def test_a_folder_that_cannot_be_written(
-    code: int, why: str, advice: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(probes, "sync_folder", raising(code))
-    (finding,) = folder_findings("output", tmp_path / "sorted")
-    assert (finding.state, finding.text) == ("wrong", f"{tmp_path / 'sorted'} cannot be written{why}")
-    assert advice in (finding.advice or "")
-    assert [*Path("sorted").iterdir()] == []
-
-
 def test_a_full_disk_is_taken_for_nothing_else_and_nothing_is_left_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,68 +131,6 @@ def test_a_full_disk_is_taken_for_nothing_else_and_nothing_is_left_behind(
     assert state.state == "wrong"
     assert state.text == f"{tmp_path / 'state' / 'inside'} cannot be written (No space left on device)"
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["inbox", "sorted"]
-
-
-def test_a_file_system_without_rename_or_links_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probes, "rename_noreplace", raising(errno.EINVAL))
-    monkeypatch.setattr(probes, "link", raising(errno.EPERM))
-    folder = tmp_path / "sorted"
-    assert wrongs(folder_findings("output", folder)) == []
-    assert [finding.state for finding in folder_findings("output", folder)].count("note") == 2
-    (text,) = wrongs(folder_findings("inbox", folder, links=True))
-    assert "no hard links" in text
-    assert [*Path("sorted").iterdir()] == []
-
-
-def test_little_room_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = os.statvfs(tmp_path)
-
-    def little(free: int, files: int) -> None:
-        fields = list(real)
-        fields[1], fields[4], fields[5], fields[7] = 4096, free >> 12, 1 << 20, files
-        monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result(fields + [0]))  # noqa: RUF005
-
-    little(100 << 20, 1 << 20)
-    assert any("100 MB left" in text for text in wrongs(folder_findings("output", tmp_path)))
-    little(100 << 30, 12)
-    assert any("room for 12 more files" in text for text in wrongs(folder_findings("output", tmp_path)))
-    little(100 << 30, 1 << 20)
-    assert wrongs(folder_findings("output", tmp_path)) == []
-
-
-def test_events_are_heard_where_they_come(tmp_path: Path) -> None:
-    (finding,) = event_findings(tmp_path / "inbox", poll=False)
-    assert finding.state == "fine"
-
-
-def test_a_folder_without_events_is_said_to_need_polling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probes, "hears", lambda _: False)
-    (finding,) = event_findings(tmp_path, poll=False)
-    assert (finding.state, "poll = true" in (finding.advice or "")) == ("wrong", True)
-    monkeypatch.setattr(probes, "hears", raising(errno.ENOSPC))
-    (finding,) = event_findings(tmp_path, poll=False)
-    assert "max_user_watches" in (finding.advice or "")
-    monkeypatch.setattr(probes, "remote_kind", lambda _: "nfs4")
-    (finding,) = event_findings(tmp_path, poll=False)
-    assert (finding.state, "nfs4" in finding.text) == ("note", True)
-
-
-def test_limits_are_held_against_the_folders_there_are(tmp_path: Path) -> None:
-    limits = tmp_path / "limits"
-    limits.mkdir()
-    (limits / "max_user_watches").write_text("8\n")
-    (limits / "max_queued_events").write_text("16384\n")
-    inbox = tmp_path / "inbox"
-    assert wrongs(limit_findings([inbox], recursive=True, limits=limits)) == []
-    for number in range(5):
-        (inbox / str(number)).mkdir()
-    assert wrongs(limit_findings([inbox], recursive=True, limits=limits)) == [
-        "6 folders are to be watched, and 8 may be"
-    ]
-    assert wrongs(limit_findings([inbox], recursive=False, limits=limits)) == []
-    (limits / "max_queued_events").write_text("100\n")
-    assert [finding.state for finding in limit_findings([inbox], recursive=False, limits=limits)] == ["fine", "note"]
-    assert wrongs(limit_findings([inbox], recursive=True, limits=tmp_path / "none")) == []
 
 
 def test_the_starter_is_noted_and_a_published_checkpoint_is_fine(tmp_path: Path, publish: Publish) -> None:
@@ -331,17 +241,11 @@ def test_everything_is_examined_though_no_folder_may_be_entered(tmp_path: Path) 
 
 def test_everything_is_examined_though_much_is_missing(tmp_path: Path) -> None:
     settings = config.load({"watch": ["a", "b"], "output": "c", "state_dir": "d"})
+    before = [finding for finding in examine(settings, {}, None) if "is not there" in finding.text]
+    assert [finding.state for finding in before] == ["fine"] * 3, "the daemon makes them at its first start"
+    started(Path("d"), settings.output)
     texts = wrongs(examine(settings, {}, None))
     assert len([text for text in texts if "is not there" in text]) == 3
-
-
-def test_times_that_are_not_kept_are_worth_knowing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "utime", raising(errno.EPERM))
-    found = list(folder_findings("output", tmp_path / "sorted"))
-    assert [each.text for each in found if each.state == "note"] == [
-        f"files in {tmp_path}/sorted do not keep their times (Operation not permitted): it is mounted for another user"
-    ]
-    assert wrongs(found) == []
 
 
 @pytest.fixture
