@@ -16,17 +16,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from daemon.config import Settings
-from daemon.config.class_rules import ClassRules
 from daemon.decoding.decoder import Decoded, Task
-from daemon.decoding.pool import DecoderPool, Limits
+from daemon.decoding.pool import DecoderPool
 from daemon.files.roots import Roots
 from daemon.files.source import Identity, SourceError
 from daemon.filing.bursts import Bursts, Member, shot_of
@@ -35,7 +33,8 @@ from daemon.filing.outcome import Outcome
 from daemon.filing.outcomes import outcome_of, unread
 from daemon.filing.requests import by_ruling, unreadable
 from daemon.journal.journal import JournalBusy
-from daemon.reloading.threshold import Threshold, in_force
+from daemon.pipeline_settings import PipelineSettings
+from daemon.reloading.threshold import Threshold
 from models.checkpoints.metadata import Metadata
 from models.classifier import Classifier, Prediction, Seen
 from models.deciding.rule import DecisionRule
@@ -50,43 +49,6 @@ MOST_WAIT = 1.0
 #: Decides where an image belongs, from what was decoded and predicted (None for an unreadable image). If it returns
 #: None, the image is skipped without an outcome; a function for the work loop must not do so.
 Decide = Callable[[Decoded, Prediction | None], FilingRequest | None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Policy:
-    """Settings of the pipeline. ``threshold`` None: the checkpoint's own. ``rules`` None: the filer keeps its own."""
-
-    threshold: float | None
-    others_dir: str
-    quarantine_dir: str
-    batch_size: int
-    max_pixels: int
-    max_bytes: int
-    limits: Limits = field(default_factory=Limits)
-    rules: ClassRules | None = None
-    burst_seconds: float = 0.0  # 0: each image is decided by itself
-    only_tags: bool = False
-
-    @classmethod
-    def from_settings(cls, settings: Settings) -> Policy:
-        """Take what concerns the pipeline from the settings."""
-        return cls(
-            threshold=None if settings.threshold == "auto" else settings.threshold,
-            others_dir=settings.others_dir,
-            quarantine_dir=settings.quarantine_dir,
-            batch_size=settings.batch_size,
-            max_pixels=settings.max_megapixels * 1_000_000,
-            max_bytes=settings.max_file_mb << 20,
-            limits=Limits(memory=settings.decode_memory_mb << 20, seconds=settings.decode_seconds),
-            rules=settings.class_rules,
-            burst_seconds=settings.burst_seconds,
-            only_tags=settings.action == "tag",
-        )
-
-    def threshold_for(self, metadata: Metadata) -> Threshold:
-        """Return the threshold in force with a checkpoint."""
-        others = None if self.only_tags else self.others_dir
-        return in_force(self.threshold, metadata, self.rules, others=others)
 
 
 class ModelFailed(Exception):
@@ -127,7 +89,7 @@ class Pipeline:
         self,
         classifier: Classifier,
         filer: Filer,
-        policy: Policy,
+        settings: PipelineSettings,
         *,
         threads: int,
         decoders: DecoderPool | None = None,
@@ -137,54 +99,54 @@ class Pipeline:
     ) -> None:
         """``decoders``, as many as ``threads``, may have been started while the classifier was being opened.
 
-        ``roots``: where images come from, see `open_source`. ``decide`` replaces the policy's choice of a
-        folder, as in ``resort``. ``measures``: it wants to know the sizes of the images, too.
+        ``roots``: where images come from, see `open_source`. ``decide`` replaces the choice of a
+        folder, as in ``resort``. ``measures``: find out the width and height of images, too.
         """
         self.classifier = classifier
         self._filer = filer
-        self._policy = policy
+        self._settings = settings
         self._threads = threads
         self._measures = measures
         self._roots = roots or Roots()
         self._decide = decide or self._decide_by_rule
-        self._known_rule: tuple[Policy, Metadata, DecisionRule] | None = None
+        self._known_rule: tuple[PipelineSettings, Metadata, DecisionRule] | None = None
         self._on_slow_decoded: Callable[[], None] | None = None
         # So that a core which is done with its part of a batch can start on the next batch.
         self._model = ThreadPoolExecutor(_BATCHES_AT_ONCE, thread_name_prefix="model")
-        self.decoders = decoders or DecoderPool(threads, policy.limits)
+        self.decoders = decoders or DecoderPool(threads, settings.limits)
         # An image goes from one queue to the next.
         self._decoding: deque[_Image] = deque()  # in the order of filing
         self._slow: list[_Image] = []  # still being decoded; the other images go on without them
         self._next_batch: list[_Image] = []  # decoded
         self._batches: deque[_Batch] = deque()
-        self._bursts = Bursts[Decoded](policy.burst_seconds)
-        self._seen_by = classifier  # what waits for its burst
+        self._bursts = Bursts[Decoded](settings.burst_seconds)
+        self._seen_by = classifier  # the images that wait for their bursts
 
     def close(self) -> None:
         """End the decoders, and wait for the model."""
         self.decoders.close()
         self._model.shutdown(cancel_futures=True)
 
-    def adopt(self, policy: Policy) -> None:
-        """Decide by another policy, from the next call of `process` on."""
-        self._policy = policy
-        self.decoders.adopt(policy.limits)
-        self._bursts.seconds = policy.burst_seconds
-        if policy.rules is not None:
-            self._filer.adopt(policy.rules)
+    def adopt(self, settings: PipelineSettings) -> None:
+        """Go by other settings, from the next call of `process` on."""
+        self._settings = settings
+        self.decoders.adopt(settings.limits)
+        self._bursts.seconds = settings.burst_seconds
+        if settings.rules is not None:
+            self._filer.adopt(settings.rules)
 
     @property
     def threshold(self) -> Threshold:
-        """Threshold in force, from the policy and the classifier in use."""
-        return self._policy.threshold_for(self.classifier.metadata)
+        """Threshold in force, by the settings and the classifier in use."""
+        return self._settings.threshold_for(self.classifier.metadata)
 
     @property
     def _rule(self) -> DecisionRule:
         """Rule of the threshold in force; made once for each, which takes time where there are many classes."""
-        policy, metadata = self._policy, self.classifier.metadata
+        settings, metadata = self._settings, self.classifier.metadata
         known = self._known_rule
-        if known is None or known[0] is not policy or known[1] is not metadata:
-            known = self._known_rule = (policy, metadata, self.threshold.rule)
+        if known is None or known[0] is not settings or known[1] is not metadata:
+            known = self._known_rule = (settings, metadata, self.threshold.rule)
         return known[2]
 
     def leave_slow(self, on_decoded: Callable[[], None]) -> None:
@@ -193,6 +155,11 @@ class Pipeline:
         The next call includes them. ``on_decoded`` is called, in any thread, when one is decoded: time for that call.
         """
         self._on_slow_decoded = on_decoded
+
+    @property
+    def bursts(self) -> Bursts[Decoded]:
+        """Images that wait for others of their bursts."""
+        return self._bursts
 
     @property
     def pending(self) -> list[Path]:
@@ -237,7 +204,7 @@ class Pipeline:
                     yield unread(image.task.path, image.decoded.error)
                 elif image is not None and not (_ends_early(image.decoded) and may_grow(image.task.path)):
                     self._next_batch.append(image)
-                if len(self._next_batch) >= self._policy.batch_size or is_over or is_stuck:
+                if len(self._next_batch) >= self._settings.batch_size or is_over or is_stuck:
                     self._begin_batch()
                 # The model works on one batch while the one before is filed, which waits for the disk. With large
                 # images it is done long before the next batch is decoded.
@@ -264,7 +231,7 @@ class Pipeline:
     def _most_decoding(self) -> int:
         # Keeps the decoders busy while a batch is classified and filed. 800 pictures of 150 px take 3.7 s with
         # two batches of 16, and 4.4 s with one of 8.
-        return 2 * self._policy.batch_size + self._threads
+        return 2 * self._settings.batch_size + self._threads
 
     def _known_result(self, path: Path) -> Status | None:
         try:
@@ -276,8 +243,8 @@ class Pipeline:
         task = Task(
             path=path,
             transforms=transforms,
-            max_bytes=self._policy.max_bytes,
-            max_pixels=self._policy.max_pixels,
+            max_bytes=self._settings.max_bytes,
+            max_pixels=self._settings.max_pixels,
             root=self._roots.root_of(str(path)),
             measures=self._measures,
         )
@@ -347,10 +314,10 @@ class Pipeline:
         yield from self._file(predicted)
 
     def _file_bursts(self, is_over: bool, stopping: Callable[[], bool]) -> Iterator[Outcome]:
-        """File what need not wait for its burst any longer; where all images are known, it waits for all of these."""
+        """File images that need not wait for their bursts any longer: all of them, where no more images come."""
         may_stay = self._on_slow_decoded is not None
         is_last = is_over and (not may_stay or stopping())
-        size = self._policy.batch_size
+        size = self._settings.batch_size
         while bursts := self._bursts.take_ready(size, clocked=may_stay, is_idle=is_over, is_last=is_last):
             predicted: _Predicted = []
             for burst in bursts:
@@ -372,7 +339,7 @@ class Pipeline:
     def _predict(self, images: Sequence[_Image]) -> list[Prediction | Member[Decoded] | None]:
         crops = [image.decoded.crops for image in images]
         readable = [image_crops for image_crops in crops if image_crops is not None]
-        look = self.classifier.see if self._policy.burst_seconds else self.classifier.predict
+        look = self.classifier.see if self._settings.burst_seconds else self.classifier.predict
         try:
             stacks = [np.stack(part) for part in zip(*readable, strict=True)]
             seen: Iterator[Seen | Prediction] = iter(look(stacks) if readable else [])
@@ -395,9 +362,9 @@ class Pipeline:
         assert decoded.source is not None
         if prediction is None:
             assert isinstance(decoded.error, ImageError)
-            return unreadable(decoded.source, decoded.error, self._policy.quarantine_dir)
+            return unreadable(decoded.source, decoded.error, self._settings.quarantine_dir)
         ruling = self._rule.decide(prediction)
-        return by_ruling(decoded.source, prediction, ruling, self._policy.others_dir, self.classifier.digest)
+        return by_ruling(decoded.source, prediction, ruling, self._settings.others_dir, self.classifier.digest)
 
 
 def _ends_early(decoded: Decoded) -> bool:

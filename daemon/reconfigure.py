@@ -9,7 +9,8 @@ from loguru import logger
 
 from daemon.config import RULES_KEY, Settings
 from daemon.monitoring.logs import start_logging
-from daemon.pipeline import Pipeline, Policy
+from daemon.pipeline import Pipeline
+from daemon.pipeline_settings import PipelineSettings
 from daemon.reloading.loader import CheckpointOptions, check_names
 from daemon.reloading.reloader import Reloader
 from models.errors import UserError
@@ -17,8 +18,8 @@ from models.text.language import reason, tr
 from models.text.printable import shown
 
 _LIMITS = ("max_megapixels", "max_file_mb", "decode_memory_mb", "decode_seconds")
-#: What `Policy.from_settings` takes.
-_POLICY = ("threshold", "others_dir", "quarantine_dir", "batch_size", "rules", "burst_seconds", *_LIMITS)
+#: What `PipelineSettings.from_settings` takes.
+_PIPELINE = ("threshold", "others_dir", "quarantine_dir", "batch_size", "rules", "burst_seconds", *_LIMITS)
 _LOGGING = ("log_level", "log_json")
 _MODEL = ("checkpoint", "precision", "probation_images", "others_dir", "quarantine_dir")
 
@@ -27,7 +28,7 @@ _ALARMS = ("alarms", "alarm_free_mb", "alerts", "alerts_file")
 
 #: What a running daemon takes over; every other setting needs a restart.
 TAKEN_OVER = frozenset(
-    {*_POLICY, *_LOGGING, *_MODEL, *_LEARNING, *_ALARMS, "metrics_file", "on_filed", "on_filed_seconds"}
+    {*_PIPELINE, *_LOGGING, *_MODEL, *_LEARNING, *_ALARMS, "metrics_file", "on_filed", "on_filed_seconds"}
 )
 
 
@@ -113,7 +114,7 @@ def apply(settings: Settings, taken: frozenset[str], pipeline: Pipeline, reloade
     """Apply the changed settings."""
     if taken.intersection(_LOGGING):
         start_logging(settings.log_level, as_json=settings.log_json)
-    if taken.intersection(_POLICY):
-        pipeline.adopt(Policy.from_settings(settings))
+    if taken.intersection(_PIPELINE):
+        pipeline.adopt(PipelineSettings.from_settings(settings))
     if taken.intersection(_MODEL):
         reloader.adopt(settings)

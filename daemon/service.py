@@ -49,9 +49,11 @@ from daemon.monitoring.status_file import StatusFile
 from daemon.monitoring.systemd import Notifier
 from daemon.operations.desk import Desk
 from daemon.operations.methods import operations_at
-from daemon.pipeline import Pipeline, Policy
+from daemon.pipeline import Pipeline
+from daemon.pipeline_settings import PipelineSettings
 from daemon.reconfigure import Configuration
 from daemon.reloading.reloader import Reloader
+from daemon.signals import obey_signals
 from daemon.state import control_path, journal_path, lock, state_folder, status_path
 from daemon.watching.skipped import Skipped, SkippedReporter
 from daemon.watching.watcher import InboxWatcher
@@ -120,8 +122,8 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
         surveyed = (lambda skipped: skipped_by_inbox.update({skipped.folder: skipped})) if once else SkippedReporter()
         watcher = _watcher(settings, surveyed, inbox_marks, held, once=once)
         closing.callback(watcher.stop)
-        policy = Policy.from_settings(settings)
-        decoders = DecoderPool(threads, policy.limits, launcher)
+        pipeline_settings = PipelineSettings.from_settings(settings)
+        decoders = DecoderPool(threads, pipeline_settings.limits, launcher)
         closing.callback(decoders.close)
         reloader = Reloader.from_settings(settings, WeightsStore(settings.cache_dir), None if dry_run else journal)
         closing.callback(reloader.close)
@@ -145,7 +147,7 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
         strays = None if output_marks is None else stray_names(settings, journal, output_marks)
         if once and strays is not None:
             clear_strays(strays, notifier.gets_on)
-        pipeline = Pipeline(classifier, filer, policy, threads=threads, decoders=decoders, roots=roots)
+        pipeline = Pipeline(classifier, filer, pipeline_settings, threads=threads, decoders=decoders, roots=roots)
         closing.callback(pipeline.close)
         lessons = None if dry_run or once else Lessons(settings, journal, path, watcher.wake)
         audits = AuditFile(path.with_name(AUDIT_FILE))
@@ -157,6 +159,7 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
                 classifier,
                 lambda: pipeline.threshold,
                 held=held,
+                bursts=pipeline.bursts,
                 audit=audits.latest,
                 alarms=AlarmsHealth if alarms is None else alarms.health,
                 other_outputs=dict if output_marks is None else output_marks.other_outputs,
@@ -200,7 +203,7 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
         loop = WorkLoop(
             watcher, pipeline, reloader, monitor, configuration, housekeeping, turns, corrections, lessons, alarms
         )
-        _obey_signals(loop)
+        obey_signals(loop)
         if not once:
             closing.enter_context(StallWatch(monitor, lambda: watcher.asked))
         if control is not None:
@@ -276,31 +279,6 @@ def _lock_or_wait(take: Callable[[], object], notifier: Notifier, *, once: bool)
             notifier.status(why)
             notifier.still_starting(_RETRY_SECONDS)
             time.sleep(_RETRY_SECONDS)
-
-
-def _obey_signals(loop: WorkLoop) -> None:
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: loop.stop())
-    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-        return  # of nohup
-    in_terminal = _has_terminal()
-
-    def hung_up(*_: object) -> None:
-        # A terminal that is closed sends SIGHUP, too: it is gone then.
-        if in_terminal and not _has_terminal():
-            loop.stop()
-        else:
-            loop.reconfigure()
-
-    signal.signal(signal.SIGHUP, hung_up)
-
-
-def _has_terminal() -> bool:
-    try:
-        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK))
-    except OSError:
-        return False
-    return True
 
 
 def _listen(address: str, monitor: Monitor) -> MetricsListener:

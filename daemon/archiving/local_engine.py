@@ -18,7 +18,8 @@ from daemon.files.source import Identity
 from daemon.filing.filer import Filer, FilingRequest, FilingResult
 from daemon.filing.outcome import Outcome
 from daemon.filing.status import Status, describe
-from daemon.pipeline import ModelFailed, Pipeline, Policy
+from daemon.pipeline import ModelFailed, Pipeline
+from daemon.pipeline_settings import PipelineSettings
 from models.classifier import Prediction
 from models.inference.runtime import cores
 from models.text.language import tr
@@ -47,7 +48,8 @@ class LocalEngine:
 
         ``on_row`` is given the row of each image, soon after that is known, by the thread that calls `look_at`.
         """
-        self._policy = replace(Policy.from_settings(settings), burst_seconds=0.0)  # images come in any order
+        # No bursts: images come in any order.
+        self._settings = replace(PipelineSettings.from_settings(settings), burst_seconds=0.0)
         self._model = model
         self._on_row = on_row
         self._looking_at: dict[Path, Listed] = {}
@@ -59,7 +61,7 @@ class LocalEngine:
             self._pipeline = Pipeline(
                 model.classifier,
                 _FilesNothing(),
-                self._policy,
+                self._settings,
                 threads=settings.threads or cores(),
                 roots=Roots([spool_folder if isinstance(place, Store) else place]),
                 decide=self._decide,
@@ -103,7 +105,7 @@ class LocalEngine:
     def _small_enough(self, images: Iterable[Listed]) -> Iterator[Listed]:
         """Leave out, with a row, what is over the limit on files: it need not be fetched."""
         for image in images:
-            if image.size <= self._policy.max_bytes:
+            if image.size <= self._settings.max_bytes:
                 yield image
                 continue
             detail = tr("The file has {size} bytes, more than the limit allows.", size=image.size)

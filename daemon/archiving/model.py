@@ -9,7 +9,7 @@ from loguru import logger
 
 from daemon.archiving.ranking import RankingClassifier
 from daemon.config import Settings
-from daemon.pipeline import Policy
+from daemon.pipeline_settings import PipelineSettings
 from daemon.reloading.checkpoint_source import CheckpointFile
 from daemon.reloading.loader import CheckpointOpener, CheckpointOptions
 from daemon.reloading.threshold import in_force
@@ -47,7 +47,7 @@ def open_model(settings: Settings, checkpoint: CheckpointFile) -> Model:
     """Open a checkpoint, and prove it. Raises `CheckpointError` and `WeightsUnavailable`."""
     allow_plugins(settings.plugins)
     classifier = _opener(settings).open(checkpoint.path, checkpoint.digest, None)
-    threshold = in_force(Policy.from_settings(settings).threshold, classifier.metadata)
+    threshold = in_force(PipelineSettings.from_settings(settings).threshold, classifier.metadata)
     logger.info("{}", threshold)
     if threshold.rolled_up:
         logger.info("{}", threshold.rolled_up)

@@ -20,7 +20,7 @@ from daemon.archiving.stores import Store, StoreFailed, local_path
 from daemon.config import Settings
 from daemon.decoding.decoder import Task
 from daemon.decoding.pool import DecoderPool
-from daemon.pipeline import Policy
+from daemon.pipeline_settings import PipelineSettings
 from models.decoding.images import Transform
 from models.files.atomic import atomic_file
 from models.inference.runtime import cores
@@ -66,8 +66,8 @@ class SheetMaker:
     """Makes contact sheets; images are decoded in processes of their own, as everywhere."""
 
     def __init__(self, settings: Settings) -> None:
-        self._policy = Policy.from_settings(settings)
-        self._decoders = DecoderPool(settings.threads or cores(), self._policy.limits)
+        self._settings = PipelineSettings.from_settings(settings)
+        self._decoders = DecoderPool(settings.threads or cores(), self._settings.limits)
 
     def close(self) -> None:
         """End the decoders."""
@@ -97,8 +97,8 @@ class SheetMaker:
                     Task(
                         path=path,
                         transforms=(_SQUARE,),
-                        max_bytes=self._policy.max_bytes,
-                        max_pixels=self._policy.max_pixels,
+                        max_bytes=self._settings.max_bytes,
+                        max_pixels=self._settings.max_pixels,
                     )
                 )
                 for path in paths

@@ -21,7 +21,8 @@ from daemon.filing.whereabouts import origin_of
 from daemon.journal.history import Wanted
 from daemon.journal.records import Filing
 from daemon.operations.resort import LABELLED
-from daemon.pipeline import Pipeline, Policy
+from daemon.pipeline import Pipeline
+from daemon.pipeline_settings import PipelineSettings
 from daemon.reloading.loader import check_names
 from models.allowed import allow_plugins
 from models.classifier import Prediction, open_classifier
@@ -117,7 +118,7 @@ class ResortPlanner:
                 layout=FolderLayout(settings.layout, settings.watch),
                 rules=self._rules,
             ),
-            Policy.from_settings(settings),
+            PipelineSettings.from_settings(settings),
             threads=threads,
             roots=roots,
             decide=self._decide,

@@ -12,7 +12,7 @@ from daemon.commands.probes import Finding, fine, folder_findings, note, silent,
 from daemon.config import Settings
 from daemon.files.output_marks import OutputMarks
 from daemon.filing.folder_layout import FolderLayout
-from daemon.monitoring.announcements import describe_duplicates
+from daemon.monitoring.announcements import describe_bursts, describe_duplicates
 from daemon.monitoring.messages import shown
 from daemon.state import find_journal, journal_of
 from models.files.leftovers import is_leftover
@@ -40,6 +40,8 @@ def output_findings(settings: Settings) -> Iterator[Finding]:
         yield from _layout_findings("output", settings.layout, "dog", settings)
         if duplicates := describe_duplicates(settings):
             yield fine("output", duplicates)
+        if bursts := describe_bursts(settings):
+            yield fine("output", bursts)
     else:
         yield wrong("output", *with_advice(away))
 

@@ -39,7 +39,8 @@ from daemon.journal.journal import Journal
 from daemon.monitoring.logs import start_logging
 from daemon.monitoring.messages import fields, line, shown
 from daemon.monitoring.progress import Progress, bar_fits
-from daemon.pipeline import ModelFailed, Pipeline, Policy
+from daemon.pipeline import ModelFailed, Pipeline
+from daemon.pipeline_settings import PipelineSettings
 from daemon.reloading.loader import CheckpointOpener, CheckpointOptions, ComingClassifier
 from daemon.state import refuse_inbox_at_work
 from daemon.watching.skipped import Skipped
@@ -172,12 +173,12 @@ def sort(
     threads = settings.threads or cores()
     # All that rules say but layouts is the service's.
     rules = settings.class_rules.all_into(settings.output, "tag" if settings.action == "tag" else "copy")
-    policy = replace(Policy.from_settings(settings), rules=None)
+    pipeline_settings = replace(PipelineSettings.from_settings(settings), rules=None)
     outcomes = []
     with ExitStack() as stack:
-        decoders = DecoderPool(threads, policy.limits, launcher)
+        decoders = DecoderPool(threads, pipeline_settings.limits, launcher)
         stack.callback(decoders.close)
-        classifier = ComingClassifier(lambda on_transforms: _open(settings, policy, on_transforms))
+        classifier = ComingClassifier(lambda on_transforms: _open(settings, pipeline_settings, on_transforms))
         stack.callback(classifier.close)
         roots = Roots([folder, settings.output])
         journal = Journal(None)
@@ -193,11 +194,11 @@ def sort(
             duplicates=Duplicates(settings.duplicates, settings.duplicates_dir),
             rules=rules,
         )
-        pipeline = Pipeline(classifier, filer, policy, threads=threads, decoders=decoders, roots=roots)
+        pipeline = Pipeline(classifier, filer, pipeline_settings, threads=threads, decoders=decoders, roots=roots)
         stack.callback(pipeline.close)
         not_files: list[Outcome] = []
         images = sorted(_images(folder, settings.output, skipped, not_files))
-        if policy.burst_seconds:
+        if pipeline_settings.burst_seconds:
             images = in_order_of_shots(images, roots)
         total = len(not_files) + len(images)
         progress.update(0, total)
@@ -222,12 +223,14 @@ def sort(
     return outcomes, total - len(outcomes)
 
 
-def _open(settings: Settings, policy: Policy, on_transforms: Callable[[Sequence[Transform]], None]) -> Classifier:
+def _open(
+    settings: Settings, pipeline_settings: PipelineSettings, on_transforms: Callable[[Sequence[Transform]], None]
+) -> Classifier:
     options = replace(CheckpointOptions.from_settings(settings), batch=0)
     opener = CheckpointOpener(options, WeightsStore(settings.cache_dir))
     published = options.source.find_or_raise() or opener.starter()
     classifier = opener.open(published.path, published.digest, None, on_transforms)
-    threshold = policy.threshold_for(classifier.metadata)
+    threshold = pipeline_settings.threshold_for(classifier.metadata)
     logger.info("{}", threshold)
     if threshold.rolled_up:
         logger.info("{}", threshold.rolled_up)

@@ -207,6 +207,7 @@ def as_text(health: Health, running: bool, now: float) -> str:
         (tr("oldest"), oldest),
         *_unfinished(health, now),
         *_held(health),
+        *_bursts(health),
         *_audit(health, now),
         *_alarms(health, now),
         (tr("images"), counted(health.images) or tr("none yet")),
@@ -277,6 +278,19 @@ def _held(health: Health) -> list[tuple[str, str]]:
         example=held.example,
     )
     return [(tr("held"), text)]
+
+
+def _bursts(health: Health) -> list[tuple[str, str]]:
+    bursts = health.bursts
+    if bursts is None:
+        return []
+    text = trn(
+        "images of one camera within {seconds:g} s are decided together; 1 waits for others",
+        "images of one camera within {seconds:g} s are decided together; {count} wait for others",
+        bursts.waiting,
+        seconds=bursts.seconds,
+    )
+    return [(tr("bursts"), text)]
 
 
 def _audit(health: Health, now: float) -> list[tuple[str, str]]:

@@ -1,8 +1,11 @@
 """Every setting: its type, its default, its bounds and its help. config.toml says them to people.
 
-A new one is an entry here and in config.toml, and its help a sentence in messages.ko.toml. Where a value of it can be
-refused, `loading` may need a sentence; where a running daemon can take it over, `daemon.reconfigure` its name, and
-where the pipeline goes by it, `daemon.pipeline.Policy` a field; where `sort` has it too, that command's list.
+To add one, write an entry here and in config.toml, and the translation of its help in messages.ko.toml. Besides, where
+
+- a value of it can be refused, `loading` may need a sentence;
+- a running daemon can take it over, `daemon.reconfigure` needs its name;
+- the pipeline goes by it, `daemon.pipeline_settings.PipelineSettings` needs a field;
+- `sort` has it, too, the list of that command needs its name.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from loguru import logger
 
 from daemon.config import Settings, watches_inside
 from daemon.files.layout import FLAT
+from daemon.filing.bursts import MOST_QUIET
 from daemon.monitoring.messages import shown, some
 from daemon.reloading.threshold import Threshold
 from models.classifier import Classifier
@@ -30,6 +31,18 @@ def describe_duplicates(settings: Settings) -> str:
     if settings.are_duplicates_moved:
         return tr("images with the same bytes as a filed one go to {folder}/", folder=settings.duplicates_dir)
     return tr("images with the same bytes as a filed one stay where they are") if settings.duplicates == "leave" else ""
+
+
+def describe_bursts(settings: Settings) -> str:
+    """Say what is decided together; "" where each image is decided by itself."""
+    if not settings.burst_seconds:
+        return ""
+    return tr(
+        "images that one camera took within {seconds:g} s, and that look alike, are decided together: each waits up to "
+        "{wait:g} s for the next one",
+        seconds=settings.burst_seconds,
+        wait=min(settings.burst_seconds, MOST_QUIET),
+    )
 
 
 def announce_rules(settings: Settings, classes: Sequence[str]) -> None:
@@ -91,6 +104,8 @@ def announce(settings: Settings, classifier: Classifier, threshold: Threshold, t
         logger.info(tr("in class folders images lie by the layout {layout}", layout=settings.layout))
     if duplicates := describe_duplicates(settings):
         logger.info("{}", duplicates)
+    if bursts := describe_bursts(settings):
+        logger.info("{}", bursts)
     logger.info("{}", threshold)
     if threshold.rolled_up:
         logger.info("{}", threshold.rolled_up)

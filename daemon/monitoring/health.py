@@ -8,7 +8,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from loguru import logger
 from pydantic import BaseModel, ConfigDict
@@ -26,6 +26,7 @@ from daemon.reloading.threshold import Threshold
 from models.deciding.rule import Fate
 
 if TYPE_CHECKING:
+    from daemon.filing.bursts import Bursts
     from daemon.watching.watcher import WatcherStatus
     from models.classifier import Classifier
 
@@ -72,6 +73,13 @@ class HeldHealth(_Record):
 
     count: int
     example: str
+
+
+class BurstHealth(_Record):
+    """Images that wait to be decided with others of their bursts, which are ``seconds`` long at most."""
+
+    seconds: float
+    waiting: int
 
 
 class StallHealth(_Record):
@@ -133,6 +141,7 @@ class Health(_Record):
     oldest: float | None
     unfinished: UnfinishedHealth | None = None
     held: HeldHealth | None = None
+    bursts: BurstHealth | None = None  # None: each image is decided by itself
     stall: StallHealth | None = None
     watched_folders: int
     overflows: int
@@ -163,6 +172,7 @@ class Tally:
         *,
         held: HeldImages | None = None,
         learning: Callable[[], LearningHealth] | None = None,
+        bursts: Bursts[Any] | None = None,
         audit: Callable[[], AuditHealth | None] = lambda: None,
         alarms: Callable[[], AlarmsHealth] = AlarmsHealth,
         other_outputs: Callable[[], Mapping[Path, str | None]] = dict,
@@ -172,6 +182,7 @@ class Tally:
         self._output = output
         self._held = held
         self._learning = learning
+        self._bursts = bursts
         self._audit = audit
         self._alarms = alarms
         self._other_outputs = other_outputs
@@ -268,6 +279,7 @@ class Tally:
             oldest=self._oldest_since(watcher),
             unfinished=self._unfinished_now(watcher),
             held=_held(self._held),
+            bursts=_burst(self._bursts),
             watched_folders=watcher.watched_folders,
             overflows=watcher.overflows,
             restarts=watcher.restarts,
@@ -334,6 +346,10 @@ def _kind(outcome: Outcome) -> str:
 def _held(held: HeldImages | None) -> HeldHealth | None:
     example = None if held is None else held.example
     return None if held is None or example is None else HeldHealth(count=len(held), example=shown(str(example)))
+
+
+def _burst(bursts: Bursts[Any] | None) -> BurstHealth | None:
+    return BurstHealth(seconds=bursts.seconds, waiting=len(bursts)) if bursts is not None and bursts.seconds else None
 
 
 def _threshold(threshold: Threshold) -> ThresholdHealth:

@@ -25,7 +25,8 @@ from daemon.decoding.decoder import Decoded, Task
 from daemon.decoding.pool import DecoderPool, Limits
 from daemon.files.source import SourceError, open_source
 from daemon.filing.filer import Filer, Status
-from daemon.pipeline import Pipeline, Policy
+from daemon.pipeline import Pipeline
+from daemon.pipeline_settings import PipelineSettings
 from models.classifier import open_classifier
 from models.decoding.images import decode
 from models.errors import ImageError
@@ -102,7 +103,7 @@ def measure(kind: str, folder: Path) -> None:
     """One line of figures for one way of decoding; in a process of its own, so that the memory is its own."""
     store = WeightsStore()
     classifier = open_classifier(starter_path(store, "en", threads=cores()), store, threads=cores())
-    policy = Policy(
+    pipeline_settings = PipelineSettings(
         threshold=0.0,
         others_dir="others",
         quarantine_dir="quarantine",
@@ -112,10 +113,10 @@ def measure(kind: str, folder: Path) -> None:
     )
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     with tempfile.TemporaryDirectory() as output:
-        pipeline = Pipeline(classifier, Filer(Path(output), dry_run=True), policy, threads=cores())
+        pipeline = Pipeline(classifier, Filer(Path(output), dry_run=True), pipeline_settings, threads=cores())
         if kind == "threads":
             pipeline.decoders.close()
-            pipeline.decoders = Threads(cores(), policy.limits)
+            pipeline.decoders = Threads(cores(), pipeline_settings.limits)
         time.sleep(1)
         pids = ["self", *map(str, pipeline.decoders.pids())]
         idle = memory(pids)

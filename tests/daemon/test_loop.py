@@ -28,7 +28,8 @@ from daemon.monitoring.health import Tally
 from daemon.monitoring.monitor import Monitor
 from daemon.monitoring.systemd import Notifier
 from daemon.operations.desk import Operation
-from daemon.pipeline import Pipeline, Policy
+from daemon.pipeline import Pipeline
+from daemon.pipeline_settings import PipelineSettings
 from daemon.reconfigure import Configuration
 from daemon.reloading.reloader import Reloader
 from daemon.watching.watcher import InboxWatcher
@@ -110,7 +111,7 @@ def running(
     reloader = Reloader.from_settings(settings, store)
     classifier = reloader.first()
     pipeline = Pipeline(
-        classifier, Filer(desk.output, journal=desk.journal()), Policy.from_settings(settings), threads=1
+        classifier, Filer(desk.output, journal=desk.journal()), PipelineSettings.from_settings(settings), threads=1
     )
     watcher = InboxWatcher([desk.inbox], settle_seconds=0.01)
     tally = Tally(desk.output, classifier, lambda: pipeline.threshold)

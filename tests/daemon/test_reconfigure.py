@@ -14,7 +14,8 @@ import pytest
 from daemon import config
 from daemon.config import Settings
 from daemon.filing.filer import Filer
-from daemon.pipeline import Pipeline, Policy
+from daemon.pipeline import Pipeline
+from daemon.pipeline_settings import PipelineSettings
 from daemon.reconfigure import TAKEN_OVER, Configuration, apply
 from daemon.reloading.reloader import Reloader
 from models.classifier import Classifier, open_classifier
@@ -119,7 +120,7 @@ def test_a_model_published_later_is_held_to_the_new_names(
     publish(tmp_path / "checkpoints" / "one", ["a", "b"])
     settings = config.load({"others_dir": "unsure", "cache_dir": store.root})
     classifier = open_classifier(tmp_path / "checkpoints", store)
-    pipeline = Pipeline(classifier, Filer(Path("sorted")), Policy.from_settings(config.load({})), threads=1)
+    pipeline = Pipeline(classifier, Filer(Path("sorted")), PipelineSettings.from_settings(config.load({})), threads=1)
     reloader = Reloader.from_settings(config.load({"cache_dir": store.root}), store)
     reloader.first()
     apply(settings, frozenset({"others_dir"}), pipeline, reloader)
@@ -135,7 +136,7 @@ def test_a_model_refused_for_a_name_is_taken_once_the_names_are_mended(
     publish(tmp_path / "checkpoints" / "one", ["a", "b"])
     settings = config.load({"others_dir": "unsure", "cache_dir": store.root})
     reloader = Reloader.from_settings(settings, store)
-    pipeline = Pipeline(reloader.first(), Filer(Path("sorted")), Policy.from_settings(settings), threads=1)
+    pipeline = Pipeline(reloader.first(), Filer(Path("sorted")), PipelineSettings.from_settings(settings), threads=1)
     digest = publish(tmp_path / "checkpoints" / "two", ["a", "unsure"])
     wait_for(lambda: reloader.poll() is None and any("has a class unsure" in line for line in logged), "its refusal")
     mended = config.load({"others_dir": "elsewhere", "cache_dir": store.root})
@@ -161,7 +162,7 @@ def take_over(reloader: Reloader) -> Classifier:
     return newer[0]
 
 
-def test_another_checkpoint_is_loaded_and_a_policy_adopted(
+def test_another_checkpoint_is_loaded_and_other_settings_adopted(
     publish: Publish, store: WeightsStore, tmp_path: Path
 ) -> None:
     publish(tmp_path / "one" / "run", ["a", "b"])
@@ -170,7 +171,7 @@ def test_another_checkpoint_is_loaded_and_a_policy_adopted(
     pipeline = Pipeline(
         open_classifier(tmp_path / "one", store),
         Filer(Path("sorted")),
-        Policy.from_settings(config.load({})),
+        PipelineSettings.from_settings(config.load({})),
         threads=1,
     )
     reloader = Reloader.from_settings(config.load({"checkpoint": "one", "cache_dir": store.root}), store)

@@ -16,7 +16,8 @@ from daemon.files.malloc import give_back
 from daemon.files.output_mark import OUTPUT_MARK
 from daemon.filing.filer import Filer, Status
 from daemon.journal.journal import Journal
-from daemon.pipeline import Pipeline, Policy
+from daemon.pipeline import Pipeline
+from daemon.pipeline_settings import PipelineSettings
 from models.classifier import open_classifier
 from models.weights.store import WeightsStore
 from tests.daemon.conftest import Publish
@@ -24,7 +25,7 @@ from tests.pictures import KINDS, save, save_slow
 from tests.processes import AT_WORK, Daemon, children, daemon, is_alive, run, ticks, wait_for
 
 LIMITS = Limits(memory=700 << 20, seconds=30)
-POLICY = Policy(
+SETTINGS = PipelineSettings(
     threshold=0.0,
     others_dir="others",
     quarantine_dir="quarantine",
@@ -61,7 +62,7 @@ def test_every_file_of_a_corpus_is_in_one_place_with_a_reason(
     wanted.update(path.read_bytes() for path in good)
 
     journal = Journal(tmp_path / "journal.sqlite")
-    pipeline = Pipeline(classifier, Filer(output, journal=journal), POLICY, threads=2)
+    pipeline = Pipeline(classifier, Filer(output, journal=journal), SETTINGS, threads=2)
     try:
         paths = sorted(inbox.iterdir())
         outcomes = list(pipeline.process(paths[:WARM]))

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from daemon import config
 from daemon.__main__ import main
+from daemon.commands.rule_probes import output_findings
 from daemon.filing import bursts
 from tests.command_desk import Office, make_office
 from tests.daemon.conftest import Publish
@@ -66,3 +68,15 @@ def test_resort_does_not_undo_what_a_burst_decided(office: Office, checkpoints: 
     assert "c.jpg would go to stripes" in office.run(*command)[1], "by itself it would"
     Path("config.toml").write_text("burst_seconds = 10", encoding="utf-8")
     assert office.run(*command)[1].startswith("0 would move by checkpoint")
+
+
+def test_doctor_says_that_they_are_decided_together(office: Office) -> None:
+    def texts(seconds: float) -> list[str]:
+        settings = config.load({"output": office.desk.output, "burst_seconds": seconds})
+        return [finding.text for finding in output_findings(settings) if "decided together" in finding.text]
+
+    assert texts(0.0) == []
+    assert texts(2.0) == [
+        "images that one camera took within 2 s, and that look alike, are decided together: each waits up to 2 s for "
+        "the next one"
+    ]

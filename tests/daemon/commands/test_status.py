@@ -14,6 +14,7 @@ from daemon.commands import status
 from daemon.commands.status import as_text, find, is_running, read
 from daemon.files.processes import process_began
 from daemon.monitoring.health import (
+    BurstHealth,
     ErrorHealth,
     Health,
     InboxHealth,
@@ -112,6 +113,13 @@ def test_from_when_on_images_are_rolled_up() -> None:
         "least 85 % at depth 2\n"
     ) in as_text(healths[1], True, 1100.0)
     assert Health.model_validate_json(healths[1].model_dump_json()) == healths[1]
+
+
+def test_what_waits_for_its_burst_is_counted() -> None:
+    """Such images are in flight, and lie in the inbox for some seconds."""
+    health = HEALTH.model_copy(update={"bursts": BurstHealth(seconds=10.0, waiting=1)})
+    line = "bursts      images of one camera within 10 s are decided together; 1 waits for others\n"
+    assert line in as_text(health, True, 1100.0)
 
 
 def test_thresholds_and_outputs_of_classes_are_lined_up_with_the_rest() -> None:

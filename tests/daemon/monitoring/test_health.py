@@ -13,11 +13,12 @@ import pytest
 from loguru import logger
 
 from daemon.files.processes import process_began
+from daemon.filing.bursts import Bursts
 from daemon.filing.filer import Status
 from daemon.filing.outcome import Outcome
 from daemon.journal.labels import How
 from daemon.monitoring.counted import counted, counted_labels
-from daemon.monitoring.health import Tally
+from daemon.monitoring.health import BurstHealth, Tally
 from daemon.monitoring.metrics import render
 from daemon.reloading.threshold import Threshold
 from daemon.watching.watcher import InboxStatus, WatcherStatus
@@ -195,3 +196,11 @@ def test_a_process_is_told_from_another_of_its_number() -> None:
         assert began >= (process_began(os.getpid()) or 0)
         child.communicate(b"\n")
     assert process_began(child.pid) != began
+
+
+def test_images_that_wait_for_their_bursts_are_counted(classifier: Classifier) -> None:
+    bursts: Bursts[str] = Bursts(10.0)
+    tally = Tally(OUTPUT, classifier, lambda: THRESHOLD, bursts=bursts)
+    assert tally.health(watcher()).bursts == BurstHealth(seconds=10.0, waiting=0)
+    bursts.seconds = 0.0
+    assert tally.health(watcher()).bursts is None

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from daemon.filing.filer import Filer
-from daemon.pipeline import Pipeline, Policy
+from daemon.pipeline import Pipeline
+from daemon.pipeline_settings import PipelineSettings
 from models.classifier import Classifier, open_classifier
 from models.weights.store import WeightsStore
 from tests.daemon.conftest import Publish
 
-POLICY = Policy(
+SETTINGS = PipelineSettings(
     threshold=0.0, others_dir="others", quarantine_dir="quarantine", batch_size=4, max_pixels=10**7, max_bytes=1 << 20
 )
 
@@ -34,6 +35,6 @@ def inbox(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def pipeline(classifier: Classifier, tmp_path: Path) -> Iterator[Pipeline]:
-    made = Pipeline(classifier, Filer(tmp_path / "sorted"), POLICY, threads=2)
+    made = Pipeline(classifier, Filer(tmp_path / "sorted"), SETTINGS, threads=2)
     yield made
     made.close()

@@ -22,10 +22,10 @@ from daemon.monitoring.messages import line
 from daemon.pipeline import Pipeline
 from models.classifier import Classifier, Seen
 from models.inference.engines import Crops
-from tests.daemon.pipeline.conftest import POLICY
+from tests.daemon.pipeline.conftest import SETTINGS
 from tests.pictures import exif, files_below
 
-BURSTS = replace(POLICY, burst_seconds=10.0)
+BURSTS = replace(SETTINGS, burst_seconds=10.0)
 DEER, ELK = 200, 60  # how red a picture of them is
 
 
@@ -94,7 +94,7 @@ def test_without_bursts_each_image_is_decided_by_itself(
     make: Callable[..., Pipeline], inbox: Path, tmp_path: Path
 ) -> None:
     pipeline = make()
-    pipeline.adopt(POLICY)
+    pipeline.adopt(SETTINGS)
     pipeline.classifier.predict = lambda crops: [  # type: ignore[method-assign]
         pipeline.classifier.predict_together([seen]) for seen in pipeline.classifier.see(crops)
     ]
@@ -176,7 +176,7 @@ def test_another_model_looks_at_what_waits_once_more(
 def test_without_the_setting_nothing_waits_any_longer(make: Callable[..., Pipeline], start: Start, inbox: Path) -> None:
     daemon = start(make())
     daemon.step(*shoot_burst(inbox)[:3])
-    daemon.pipeline.adopt(POLICY)
+    daemon.pipeline.adopt(SETTINGS)
     assert len(daemon.step()) == 3
 
 

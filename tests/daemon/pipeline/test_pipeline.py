@@ -21,7 +21,8 @@ from daemon.filing.outcome import Outcome
 from daemon.journal.history import Wanted
 from daemon.journal.journal import Journal, read_history
 from daemon.monitoring.messages import fields, line
-from daemon.pipeline import ModelFailed, Pipeline, Policy
+from daemon.pipeline import ModelFailed, Pipeline
+from daemon.pipeline_settings import PipelineSettings
 from daemon.reloading.threshold import in_force
 from models.checkpoints.metadata import DEFAULT_THRESHOLD, Unknown
 from models.classifier import Classifier, Prediction, open_classifier
@@ -29,7 +30,7 @@ from models.deciding.rule import Fate
 from models.inference.engines import Crops
 from models.weights.store import WeightsStore
 from tests.daemon.conftest import Publish
-from tests.daemon.pipeline.conftest import POLICY
+from tests.daemon.pipeline.conftest import SETTINGS
 from tests.pictures import KINDS, files_below, save
 
 
@@ -53,7 +54,7 @@ def test_a_duplicate_is_of_no_class(
     classifier: Classifier, inbox: Path, tmp_path: Path, policy: DuplicatePolicy
 ) -> None:
     filer = Filer(tmp_path / "sorted", duplicates=Duplicates(policy))
-    pipeline = Pipeline(classifier, filer, POLICY, threads=1)
+    pipeline = Pipeline(classifier, filer, SETTINGS, threads=1)
     first = save("fog", 1, inbox / "a.png")
     shutil.copyfile(first, inbox / "b.png")
     _, outcome = pipeline.process([first, inbox / "b.png"])
@@ -68,8 +69,8 @@ def test_a_duplicate_is_of_no_class(
 
 
 def test_under_the_threshold_an_image_goes_to_the_others(classifier: Classifier, inbox: Path, tmp_path: Path) -> None:
-    policy = Policy(**{**vars(POLICY), "threshold": 1.0, "others_dir": "unsure"})
-    pipeline = Pipeline(classifier, Filer(tmp_path / "sorted"), policy, threads=1)
+    settings = PipelineSettings(**{**vars(SETTINGS), "threshold": 1.0, "others_dir": "unsure"})
+    pipeline = Pipeline(classifier, Filer(tmp_path / "sorted"), settings, threads=1)
     (outcome,) = pipeline.process([save("fog", 1, inbox / "a.png")])
     pipeline.close()
     assert outcome.label == "fog"
@@ -81,13 +82,13 @@ def test_the_threshold_is_the_users_else_the_checkpoints_else_a_half(
 ) -> None:
     publish(tmp_path / "checkpoints" / "run", threshold=0.7)
     careful = open_classifier(tmp_path / "checkpoints", store)
-    automatic = Policy(**{**vars(POLICY), "threshold": None})
-    for policy, model, expected in [
-        (POLICY, careful, 0.0),
+    automatic = PipelineSettings(**{**vars(SETTINGS), "threshold": None})
+    for settings, model, expected in [
+        (SETTINGS, careful, 0.0),
         (automatic, careful, 0.7),
         (automatic, classifier, DEFAULT_THRESHOLD),
     ]:
-        pipeline = Pipeline(model, Filer(tmp_path / "sorted"), policy, threads=1)
+        pipeline = Pipeline(model, Filer(tmp_path / "sorted"), settings, threads=1)
         assert pipeline.threshold.value == expected
         pipeline.close()
     pipeline.classifier = careful  # as hot reload does
@@ -99,10 +100,10 @@ def test_an_image_unlike_all_known_ones_goes_to_the_others_unless_everything_is_
     publish: Publish, store: WeightsStore, inbox: Path, tmp_path: Path, threshold: float | None, folder: str
 ) -> None:
     publish(tmp_path / "checkpoints" / "run", unknown=Unknown(limit=1e-3, refused=0.01))
-    policy = Policy(**{**vars(POLICY), "threshold": threshold})
+    settings = PipelineSettings(**{**vars(SETTINGS), "threshold": threshold})
     journal = Journal(tmp_path / "journal.db")
     strict = open_classifier(tmp_path / "checkpoints", store)
-    pipeline = Pipeline(strict, Filer(tmp_path / "sorted", journal=journal), policy, threads=1)
+    pipeline = Pipeline(strict, Filer(tmp_path / "sorted", journal=journal), settings, threads=1)
     (outcome,) = pipeline.process([save("fog", 1, inbox / "a.png")])
     pipeline.close()
     journal.close()
@@ -122,10 +123,10 @@ def test_an_image_unlike_all_known_ones_goes_to_the_others_unless_everything_is_
         assert row.detail is None
 
 
-def test_another_policy_holds_from_the_next_call_on(pipeline: Pipeline, inbox: Path) -> None:
+def test_other_settings_hold_from_the_next_call_on(pipeline: Pipeline, inbox: Path) -> None:
     first, second = (save(KINDS[0], seed, inbox / f"{seed}.png") for seed in (1, 2))
     (before,) = pipeline.process([first])
-    pipeline.adopt(replace(POLICY, threshold=1.0, others_dir="unsure", batch_size=1))
+    pipeline.adopt(replace(SETTINGS, threshold=1.0, others_dir="unsure", batch_size=1))
     (after,) = pipeline.process([second])
     assert before.destination is not None
     assert before.destination.parent.name in KINDS
@@ -138,9 +139,9 @@ def test_the_rule_is_made_once_for_a_model_and_not_for_each_image(
 ) -> None:
     publish(tmp_path / "checkpoints" / "run", threshold=1.0)
     strict = open_classifier(tmp_path / "checkpoints", store)
-    pipeline = Pipeline(classifier, Filer(tmp_path / "sorted"), replace(POLICY, threshold=None), threads=1)
+    pipeline = Pipeline(classifier, Filer(tmp_path / "sorted"), replace(SETTINGS, threshold=None), threads=1)
     pictures = [save("fog", seed, inbox / f"{seed}.png") for seed in range(9)]
-    with patch("daemon.pipeline.in_force", wraps=in_force) as made:
+    with patch("daemon.pipeline_settings.in_force", wraps=in_force) as made:
         fates = [outcome.fate for outcome in pipeline.process(pictures[:8])]
         assert made.call_count == 1
         pipeline.classifier = strict  # as hot reload does
@@ -154,7 +155,7 @@ def test_one_bad_file_leaves_its_neighbours_alone(pipeline: Pipeline, inbox: Pat
     text, cut, large, folder = inbox / "text.jpg", inbox / "cut.png", inbox / "large.png", inbox / "folder.jpg"
     text.write_text("no picture")
     cut.write_bytes(good[3].read_bytes()[:-2000])
-    large.write_bytes(bytes(POLICY.max_bytes + 1))
+    large.write_bytes(bytes(SETTINGS.max_bytes + 1))
     folder.mkdir()
     link = inbox / "link.png"
     link.symlink_to(good[0])
@@ -220,10 +221,10 @@ def test_an_image_without_its_end_is_waited_for_and_then_classified(pipeline: Pi
 def test_stopping_between_batches_leaves_the_rest_in_the_inbox(pipeline: Pipeline, inbox: Path) -> None:
     paths = [save("fog", seed, inbox / f"{seed:02}.png") for seed in range(20)]
     stream = pipeline.process(paths)
-    first = [next(stream) for _ in range(POLICY.batch_size)]
+    first = [next(stream) for _ in range(SETTINGS.batch_size)]
     stream.close()  # type: ignore[attr-defined]
-    assert sorted(inbox.iterdir()) == paths[POLICY.batch_size :]
-    assert [outcome.path for outcome in first] == paths[: POLICY.batch_size]
+    assert sorted(inbox.iterdir()) == paths[SETTINGS.batch_size :]
+    assert [outcome.path for outcome in first] == paths[: SETTINGS.batch_size]
 
 
 def test_told_to_stop_it_files_what_is_decoded_and_says_so_of_each(pipeline: Pipeline, inbox: Path) -> None:
@@ -239,7 +240,7 @@ def test_a_batch_is_filed_while_the_next_one_is_decoded(
     pipeline: Pipeline, inbox: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Large images take longer to decode than all the rest."""
-    paths = [save("fog", seed, inbox / f"{seed:02}.png") for seed in range(2 * POLICY.batch_size)]
+    paths = [save("fog", seed, inbox / f"{seed:02}.png") for seed in range(2 * SETTINGS.batch_size)]
     submit = pipeline.decoders.submit
     filing_began = threading.Event()
 
@@ -287,7 +288,7 @@ def test_what_a_model_fails_at_waits_for_another_one(
 
 def test_two_batches_are_looked_at_at_once(pipeline: Pipeline, inbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that no core waits at the end of a batch for what another one still has of it."""
-    paths = [save("fog", seed, inbox / f"{seed:02}.png") for seed in range(4 * POLICY.batch_size)]
+    paths = [save("fog", seed, inbox / f"{seed:02}.png") for seed in range(4 * SETTINGS.batch_size)]
     predict, both = Classifier.predict, threading.Barrier(2)
 
     def together(classifier: Classifier, crops: Sequence[Crops]) -> list[Prediction]:
@@ -305,7 +306,7 @@ def test_what_was_copied_before_is_not_decoded_again(
     for expected in (Status.FILED, Status.ALREADY):
         journal = Journal(tmp_path / "journal.sqlite")
         filer = Filer(tmp_path / "sorted", action="copy", journal=journal)
-        pipeline = Pipeline(classifier, filer, POLICY, threads=1)
+        pipeline = Pipeline(classifier, filer, SETTINGS, threads=1)
         assert [outcome.status for outcome in pipeline.process([path])] == [expected]
         pipeline.close()
         journal.close()
@@ -319,7 +320,7 @@ def test_every_decision_is_journaled_with_the_model_that_made_it(
     from daemon.journal.journal import read_history
 
     with_journal = Journal(tmp_path / "journal.sqlite")
-    pipeline = Pipeline(classifier, Filer(tmp_path / "sorted", journal=with_journal), POLICY, threads=1)
+    pipeline = Pipeline(classifier, Filer(tmp_path / "sorted", journal=with_journal), SETTINGS, threads=1)
     list(pipeline.process([save("checks", 7, inbox / "a.png")]))
     pipeline.close()
     with_journal.close()

@@ -16,7 +16,7 @@ from daemon.pipeline import Pipeline
 from daemon.watching.skipped import Skipped, SkippedReporter, survey
 from daemon.watching.unfinished import Unfinished
 from models.classifier import Classifier
-from tests.daemon.pipeline.conftest import POLICY
+from tests.daemon.pipeline.conftest import SETTINGS
 from tests.pictures import files_below, save
 from tests.raw_files import dng
 
@@ -56,7 +56,7 @@ def test_beside_a_picture_of_its_name_it_is_a_sidecar(
     raw, picture = put(inbox, "DSC_1.NEF", "discs"), save("fog", 1, inbox / "DSC_1.JPG")
     assert found(inbox) == ["DSC_1.JPG"]
     filer = Filer(tmp_path / "sorted", journal=Journal(tmp_path / "journal.db"))
-    pipeline = Pipeline(classifier, filer, POLICY, threads=1)
+    pipeline = Pipeline(classifier, filer, SETTINGS, threads=1)
     (outcome,) = pipeline.process([raw])
     assert outcome.status is Status.ALREADY, "it came before the picture"
     raw.rename(tmp_path / "kept")

@@ -14,7 +14,8 @@ import pytest
 
 from daemon.decoding.decoder import Decoded, Task
 from daemon.filing.filer import Filer
-from daemon.pipeline import ModelFailed, Pipeline, Policy
+from daemon.pipeline import ModelFailed, Pipeline
+from daemon.pipeline_settings import PipelineSettings
 from daemon.reloading.loader import ComingClassifier
 from models.checkpoints.checkpoint import FILE_NAME, read, write
 from models.classifier import Classifier, open_classifier
@@ -27,7 +28,7 @@ from tests.processes import run
 
 OnTransforms = Callable[[Sequence[Transform]], None]
 
-POLICY = Policy(
+SETTINGS = PipelineSettings(
     threshold=0.0, others_dir="others", quarantine_dir="quarantine", batch_size=4, max_pixels=10**7, max_bytes=1 << 20
 )
 
@@ -70,7 +71,7 @@ def test_images_are_decoded_meanwhile(checkpoint: Path, store: WeightsStore, tmp
     decoded = threading.Event()
 
     coming = ComingClassifier(held_until(decoded, checkpoint, store))
-    pipeline = Pipeline(coming, Filer(tmp_path / "sorted"), POLICY, threads=1)
+    pipeline = Pipeline(coming, Filer(tmp_path / "sorted"), SETTINGS, threads=1)
     submit = pipeline.decoders.submit
 
     def watched(task: Task) -> Future[Decoded]:
@@ -94,7 +95,7 @@ def test_what_keeps_it_from_coming_is_raised_and_the_images_stay(tmp_path: Path,
         raise CheckpointError("it computes something else")
 
     coming = ComingClassifier(open_it)
-    pipeline = Pipeline(coming, Filer(tmp_path / "sorted"), POLICY, threads=1)
+    pipeline = Pipeline(coming, Filer(tmp_path / "sorted"), SETTINGS, threads=1)
     expected = ModelFailed if late else CheckpointError
     with closing(pipeline), pytest.raises(expected, match="it computes something else"):
         list(pipeline.process([image]))

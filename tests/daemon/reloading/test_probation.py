@@ -19,7 +19,8 @@ from daemon.loop import WorkLoop
 from daemon.monitoring.health import Tally
 from daemon.monitoring.monitor import Monitor
 from daemon.monitoring.systemd import Notifier
-from daemon.pipeline import ModelFailed, Pipeline, Policy
+from daemon.pipeline import ModelFailed, Pipeline
+from daemon.pipeline_settings import PipelineSettings
 from daemon.reconfigure import Configuration
 from daemon.reloading.loader import CheckpointOptions
 from daemon.reloading.probation import ALPHA, MEMORY, TESTS, Observation, Probation, by_chance, from_journal
@@ -241,7 +242,7 @@ def test_no_folder_takes_the_name_of_a_class_of_the_model_to_go_back_to(
     place.publish("run-2", ["a", "c"])
     classifier = newer(reloader)
     settings = config.load({"output": tmp_path / "sorted"})
-    pipeline = Pipeline(classifier, Filer(settings.output), Policy.from_settings(settings), threads=1)
+    pipeline = Pipeline(classifier, Filer(settings.output), PipelineSettings.from_settings(settings), threads=1)
     tally = Tally(settings.output, classifier, lambda: pipeline.threshold)
     configuration = Configuration(settings, lambda: settings.model_copy(update={"others_dir": "b"}))
     configuration.refresh(pipeline, reloader)
@@ -313,8 +314,8 @@ def test_images_that_a_new_model_fails_on_are_classified_by_the_one_before(
         raise RuntimeError("the graph does not run")
 
     monkeypatch.setattr(failing, "predict", fail)
-    policy = Policy.from_settings(config.load({"output": desk.output, "settle_seconds": 0.01}))
-    pipeline = Pipeline(failing, Filer(desk.output, journal=desk.journal()), policy, threads=1)
+    pipeline_settings = PipelineSettings.from_settings(config.load({"output": desk.output, "settle_seconds": 0.01}))
+    pipeline = Pipeline(failing, Filer(desk.output, journal=desk.journal()), pipeline_settings, threads=1)
     watcher = InboxWatcher([desk.inbox], settle_seconds=0.01)
     tally = Tally(desk.output, failing, lambda: pipeline.threshold)
     settings = config.load({})
@@ -346,7 +347,7 @@ def test_a_proven_model_that_fails_ends_the_daemon(
 
     monkeypatch.setattr(classifier, "predict", fail)
     desk = make_desk(tmp_path)
-    pipeline = Pipeline(classifier, Filer(desk.output), Policy.from_settings(config.load({})), threads=1)
+    pipeline = Pipeline(classifier, Filer(desk.output), PipelineSettings.from_settings(config.load({})), threads=1)
     with pytest.raises(ModelFailed, match="RuntimeError: the graph does not run"):
         list(pipeline.process([save(KINDS[0], 1, desk.inbox / "1.png")]))
     pipeline.close()

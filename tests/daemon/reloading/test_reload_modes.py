@@ -13,7 +13,8 @@ import pytest
 from daemon.filing.filer import Filer
 from daemon.journal.journal import Journal
 from daemon.monitoring.messages import describe_change
-from daemon.pipeline import Pipeline, Policy
+from daemon.pipeline import Pipeline
+from daemon.pipeline_settings import PipelineSettings
 from daemon.reloading.loader import CheckpointOptions
 from daemon.reloading.reloader import Reloader
 from models import allowed, registry
@@ -57,7 +58,7 @@ class Door:
         if self.pipeline is None:
             classifier = self.reloader.first()
             filer = Filer(self.folder / "sorted")
-            self.pipeline = Pipeline(classifier, filer, _policy(), threads=1)
+            self.pipeline = Pipeline(classifier, filer, _pipeline_settings(), threads=1)
         else:
             self.pipeline.classifier = classifier = self._next()
         assert classifier.digest == digest
@@ -85,8 +86,8 @@ class Door:
             self.pipeline.close()
 
 
-def _policy() -> Policy:
-    return Policy(
+def _pipeline_settings() -> PipelineSettings:
+    return PipelineSettings(
         threshold=None,
         others_dir="others",
         quarantine_dir="quarantine",

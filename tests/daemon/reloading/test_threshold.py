@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from daemon import config
-from daemon.pipeline import Policy
+from daemon.pipeline_settings import PipelineSettings
 from daemon.reloading.threshold import alike, in_force, inner_folder_rules
 from models.checkpoints.metadata import DEFAULT_THRESHOLD, Level, Promise, Unknown
 from models.text.language import speaking
@@ -151,7 +151,7 @@ def test_checkpoints_that_keep_what_was_asked_for_otherwise_are_not_alike() -> N
 )
 def test_what_becomes_of_unsure_images_is_said_as_it_is(settings: dict[str, Any], what: str) -> None:
     metadata = small_checkpoint(**NOTHING | {"threshold": 0.7}).metadata
-    said = str(Policy.from_settings(config.load(settings)).threshold_for(metadata))
+    said = str(PipelineSettings.from_settings(config.load(settings)).threshold_for(metadata))
     assert said == f"pictures it is less than 70 % sure of {what}: the checkpoint's own threshold"
 
 
