@@ -68,6 +68,16 @@ def family(pid: int) -> list[int]:
     return [pid, *(each for child in children(pid) for each in family(child))]
 
 
+def processes_named(name: str) -> list[int]:
+    """The processes whose command lines begin with a name."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError):
+            if entry.name.isdigit() and (entry / "cmdline").read_bytes().startswith(name.encode()):
+                found.append(int(entry.name))
+    return found
+
+
 def memory(pids: Sequence[int]) -> int:
     """What processes take together, in bytes: their own and their shares of what is shared (PSS)."""
     return sum(map(_pss, pids))

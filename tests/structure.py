@@ -40,7 +40,7 @@ FLOORS: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("starter",),
         ("classifier",),
         ("scoring",),
-        ("__main__", "backbones", "checkpoints"),
+        ("__main__", "backbones", "checkpoints", "cluster"),
         ("inference",),
         ("registry",),
         ("weights",),

@@ -73,7 +73,7 @@ def _archive(arguments: list[str]) -> int:
     allow_open_files()
     keep_from_children()
     if options.engine == "ray":
-        from daemon.archiving.ray_cluster import require_ray
+        from models.cluster.connection import require_ray
 
         require_ray()
     job = Job(settings, options.input, options.manifest, shard, options.engine)

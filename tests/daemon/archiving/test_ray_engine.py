@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,102 +11,19 @@ from typing import Any
 import pytest
 
 from daemon import config
-from daemon.archiving import ray_cluster, ray_engine
 from daemon.archiving.manifest import table_of
-from daemon.archiving.ray_cluster import Share, nodes
 from daemon.archiving.ray_engine import RayEngine
 from daemon.archiving.ray_worker import Looked, Worker
 from daemon.archiving.rows import Listed, hash_of
 from daemon.commands.archive import main as archive_main
 from daemon.reloading.checkpoint_source import checkpoint_file
+from models.cluster import connection
+from models.cluster.nodes import Share, nodes
 from models.errors import UserError
 from tests.daemon.archiving.conftest import Archive
+from tests.one_process_ray import CallFailed, OneProcessRay, WorkerLost
 
 DIGEST = "0" * 64
-
-
-class _WorkerLost(Exception):
-    """What Ray says of a worker that died."""
-
-
-class _CallFailed(Exception):
-    """What Ray makes of an exception in a worker."""
-
-    def __init__(self, cause: Exception) -> None:
-        super().__init__(str(cause))
-        self.cause = cause
-
-
-@dataclass(eq=False)
-class _Ref:
-    answer: Callable[[], Any]
-
-
-class _Handle:
-    """A worker as the engine sees it: each method has `remote`, whose answer comes when it is asked for."""
-
-    def __init__(self, worker: Any) -> None:
-        self._worker = worker
-        self.is_lost = False
-
-    def __getattr__(self, name: str) -> Any:
-        def remote(*arguments: Any) -> _Ref:
-            return _Ref(lambda: self._call(name, arguments))
-
-        return SimpleNamespace(remote=remote, options=lambda **_: SimpleNamespace(remote=lambda: self._worker.stop()))
-
-    def _call(self, name: str, arguments: Sequence[Any]) -> Any:
-        if self.is_lost:
-            raise _WorkerLost("the worker died")
-        try:
-            return getattr(self._worker, name)(*arguments)
-        except _WorkerLost:
-            self.is_lost = True
-            raise
-
-
-@dataclass
-class _Ray:
-    """As much of Ray as the engine uses, one call at a time. ``look_at`` is what every worker does."""
-
-    look_at: Callable[[Sequence[Listed]], Looked]
-    problem: str | None = None
-    machines: list[str] = field(default_factory=lambda: ["one", "two"])
-    handles: list[_Handle] = field(default_factory=list)
-    stopped: bool = False
-    exceptions: Any = field(default_factory=lambda: SimpleNamespace(RayTaskError=_CallFailed, RayError=_WorkerLost))
-
-    def nodes(self) -> list[dict[str, Any]]:
-        resources = {"CPU": 2.0}
-        return [
-            {"NodeID": name, "NodeManagerAddress": name, "Alive": True, "Resources": resources}
-            for name in self.machines
-        ]
-
-    def put(self, content: bytes) -> bytes:
-        return content
-
-    def remote(self, **_: Any) -> Callable[[Any], Any]:
-        def start(*_: Any) -> _Handle:
-            worker = SimpleNamespace(
-                open=lambda: self.problem, look_at=self.look_at, stop=self.stop, close=lambda: None
-            )
-            self.handles.append(_Handle(worker))
-            return self.handles[-1]
-
-        return lambda _: SimpleNamespace(remote=start)
-
-    def stop(self) -> None:
-        self.stopped = True
-
-    def wait(self, refs: list[_Ref], num_returns: int, timeout: float) -> tuple[list[_Ref], list[_Ref]]:
-        return refs[:num_returns], refs[num_returns:]
-
-    def get(self, ref: _Ref) -> Any:
-        return ref.answer()
-
-    def kill(self, handle: _Handle) -> None:
-        handle.is_lost = True
 
 
 def listed(count: int) -> list[Listed]:
@@ -124,17 +39,11 @@ def looked_at(images: Sequence[Listed]) -> Looked:
 def look_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., list[dict[str, Any]]]:
     """Do a job of some images by a Ray; returns the rows."""
     (tmp_path / "checkpoint.safetensors").write_bytes(b"weights")
-    monkeypatch.setattr(ray_engine, "BETWEEN_LOOKS", 0.0)
-    monkeypatch.setattr(ray_engine, "requirements", lambda *_: {})
 
-    def run(ray: _Ray, count: int, stopping: Callable[[], bool] = lambda: False) -> list[dict[str, Any]]:
+    def run(ray: OneProcessRay, count: int, stopping: Callable[[], bool] = lambda: False) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []
 
-        @contextmanager
-        def connected() -> Iterator[_Ray]:
-            yield ray
-
-        monkeypatch.setattr(ray_engine, "connected", connected)
+        ray.use(monkeypatch)
         checkpoint = checkpoint_file(tmp_path / "checkpoint.safetensors")
         engine = RayEngine(
             config.load({}), checkpoint, DIGEST, "file:///", lambda table: rows.extend(table.to_pylist())
@@ -146,7 +55,7 @@ def look_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., li
 
 
 def test_every_image_has_one_row(look_at: Any, logged: list[str]) -> None:
-    ray = _Ray(looked_at)
+    ray = OneProcessRay(looked_at)
     rows = look_at(ray, 3000)
     assert sorted(row["uri"] for row in rows) == [image.uri for image in listed(3000)]
     assert len(ray.handles) == 2
@@ -160,24 +69,24 @@ def test_what_a_lost_worker_had_is_given_to_another_one(look_at: Any) -> None:
     def lose_now_and_then(images: Sequence[Listed]) -> Looked:
         calls[0] += 1
         if calls[0] % 3 == 2:
-            raise _WorkerLost("the worker died")
+            raise WorkerLost("the worker died")
         return looked_at(images)
 
-    rows = look_at(_Ray(lose_now_and_then), 3000)
+    rows = look_at(OneProcessRay(lose_now_and_then), 3000)
     assert sorted(row["uri"] for row in rows) == [image.uri for image in listed(3000)]
     assert {row["outcome"] for row in rows} == {"sure"}
 
 
-@pytest.mark.parametrize("error", [_WorkerLost("the worker died"), ValueError("a fault")])
+@pytest.mark.parametrize("error", [WorkerLost("the worker died"), ValueError("a fault")])
 def test_an_image_that_costs_every_worker_is_a_row_alone(look_at: Any, error: Exception) -> None:
     bad = {listed(3000)[number].uri for number in (0, 1, 777, 2999)}
 
     def lose(images: Sequence[Listed]) -> Looked:
         if bad & {image.uri for image in images}:
-            raise error if isinstance(error, _WorkerLost) else _CallFailed(error)
+            raise error if isinstance(error, WorkerLost) else CallFailed(error)
         return looked_at(images)
 
-    rows = look_at(_Ray(lose), 3000)
+    rows = look_at(OneProcessRay(lose), 3000)
     assert sorted(row["uri"] for row in rows) == [image.uri for image in listed(3000)]
     assert {row["uri"] for row in rows if row["outcome"] == "unread"} == bad
     assert all(str(error) in row["detail"] for row in rows if row["outcome"] == "unread")
@@ -185,14 +94,14 @@ def test_an_image_that_costs_every_worker_is_a_row_alone(look_at: Any, error: Ex
 
 def test_where_no_node_can_work_it_is_said_why(look_at: Any) -> None:
     with pytest.raises(UserError, match="one: file:/// is not a folder|two: file:/// is not a folder"):
-        look_at(_Ray(looked_at, problem="file:/// is not a folder"), 10)
+        look_at(OneProcessRay(looked_at, problem="file:/// is not a folder"), 10)
     with pytest.raises(UserError, match="no machine of the Ray cluster"):
-        look_at(_Ray(looked_at, machines=[]), 10)
+        look_at(OneProcessRay(looked_at, machines=[]), 10)
 
 
 def test_a_job_that_is_stopped_takes_what_is_answered(look_at: Any) -> None:
     asked = iter([False] * 3)
-    ray = _Ray(looked_at)
+    ray = OneProcessRay(looked_at)
     rows = look_at(ray, 30_000, lambda: next(asked, True))
     assert ray.stopped
     assert 0 < len(rows) < 30_000
@@ -232,12 +141,12 @@ def test_a_worker_deletes_what_a_killed_one_left(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     (tmp_path / "imagesortd-worker-1/fetched").mkdir(parents=True)
     checkpoint = (archive.settings.checkpoint / "run" / "checkpoint.safetensors").read_bytes()
-    workers = [Worker(archive.settings, str(archive.inbox), checkpoint) for _ in range(2)]
-    assert [worker.open() for worker in workers] == [None, None]
+    two = [Worker(archive.settings, str(archive.inbox), checkpoint) for _ in range(2)]
+    assert [worker.open() for worker in two] == [None, None]
     left = {path.name for path in tmp_path.glob("imagesortd-*")}
     assert len(left) == 2
     assert "imagesortd-worker-1" not in left
-    for worker in workers:
+    for worker in two:
         worker.close()
     assert not [*tmp_path.glob("imagesortd-*")]
 
@@ -248,6 +157,6 @@ def test_a_worker_says_what_is_missing_on_its_node(archive: Archive, tmp_path: P
 
 
 def test_without_ray_it_is_said_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray_cluster, "find_spec", lambda _: None)
+    monkeypatch.setattr(connection, "find_spec", lambda _: None)
     with pytest.raises(UserError, match=r"install it with pip install '\.\[cluster\]'"):
         archive_main([str(tmp_path), "--manifest", str(tmp_path / "m"), "--engine", "ray"])

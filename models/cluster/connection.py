@@ -1,41 +1,29 @@
-"""Ray: connect to a cluster, or start one on this machine, and see which nodes it has."""
+"""Connect to a cluster of Ray, or start one on this machine, and notice when it is gone."""
 
 from __future__ import annotations
 
 import logging
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import Any
+
+from loguru import logger
 
 from models.errors import UserError
 from models.inference.runtime import cores
 from models.text.language import tr
 
-#: The most cores of a worker: with more of them a batch of the model is finished hardly sooner.
-_MOST_CORES = 4
-#: Bytes of the memory that a cluster on this machine shares: only addresses, rows and the checkpoint go through it.
+#: Bytes of the memory that a cluster on this machine shares: images do not go through it, only what is found of them.
 _SHARED_MEMORY = 256 << 20
-
-
-class Share(NamedTuple):
-    """A worker's part of a node."""
-
-    cores: int
-    gpus: int
-
-
-class Node(NamedTuple):
-    """A machine of the cluster that is alive, and how its workers share it."""
-
-    id: str
-    address: str
-    shares: tuple[Share, ...]
+#: Seconds in which the head of a cluster takes a connection.
+_CONNECTING_SECONDS = 2.0
 
 
 def require_ray() -> None:
@@ -79,7 +67,10 @@ def connected() -> Iterator[Any]:
 
 def _connect(ray: Any, closing: ExitStack) -> None:
     quiet = {"log_to_driver": False, "configure_logging": False}
-    if (address := os.environ.get("RAY_ADDRESS") or _started_here()) is not None:
+    named = os.environ.get("RAY_ADDRESS")
+    if named and not answers(named):
+        raise ConnectionError(tr("nothing answers at {address}", address=named))
+    if (address := named or _started_here()) is not None:
         ray.init(address=address, **quiet)
         return
     os.environ.setdefault("RAY_worker_niceness", "0")  # as the local engine; Ray's is 15
@@ -95,7 +86,7 @@ def _connect(ray: Any, closing: ExitStack) -> None:
 
 
 def _started_here() -> str | None:
-    """Return the address of the cluster that ``ray start`` began on this machine.
+    """Return the address of the cluster that ``ray start`` began on this machine, if it still runs.
 
     Ray's own search takes any cluster that runs here, as that of another job, with which it would end.
     """
@@ -104,7 +95,27 @@ def _started_here() -> str | None:
         address = Path(folder, "ray", "ray_current_cluster").read_text().strip()
     except OSError:
         return None
+    if address and not answers(address):
+        logger.warning(
+            tr("the Ray cluster {address} that was started here is gone; this machine works alone", address=address)
+        )
+        return None
     return address or None
+
+
+def answers(address: str) -> bool:
+    """Whether something takes connections at ``host:port``. Of other addresses it is not known, and True.
+
+    Ray itself would try again for minutes, and end this process where it was connected before.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or "/" in host:
+        return True
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _CONNECTING_SECONDS).close()
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager
@@ -118,29 +129,3 @@ def _signals_kept() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def nodes(ray: Any, *, with_gpus: bool) -> list[Node]:
-    """List the nodes that are alive and have something to work with: GPUs, or only cores are wanted."""
-    found = []
-    for node in ray.nodes():
-        resources = node["Resources"]
-        gpus = int(resources.get("GPU", 0)) if with_gpus else 0
-        shares = _shares(int(resources.get("CPU", 0)), gpus)
-        if node["Alive"] and shares:
-            found.append(Node(node["NodeID"], node["NodeManagerAddress"], shares))
-    return found
-
-
-def requirements(node: Node, share: Share) -> dict[str, Any]:
-    """Return the options with which Ray starts a worker that gets a share of a node."""
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    here = NodeAffinitySchedulingStrategy(node.id, soft=False)
-    return {"num_cpus": share.cores, "num_gpus": share.gpus, "scheduling_strategy": here}
-
-
-def _shares(cores_: int, gpus: int) -> tuple[Share, ...]:
-    """Share a node out: a worker for each GPU, with its part of the cores; without GPUs for some cores each."""
-    count = min(gpus, cores_) or -(-cores_ // _MOST_CORES)
-    return tuple(Share((cores_ + number) // count, int(bool(gpus))) for number in range(count))
