@@ -10,6 +10,7 @@ import numpy as np
 
 from models.checkpoints.checkpoint import Pretrained
 from models.checkpoints.tuned import tuned_backbone
+from models.cluster.connection import require_ray
 from models.errors import UserError
 from models.files.markers import reserved_names
 from models.inference.runtime import FeatureExtractor, locate_backbones, open_extractor
@@ -19,8 +20,8 @@ from models.weights.store import WeightsStore
 from trainer.data import dataset
 from trainer.data.audit import audit
 from trainer.data.cache import FeatureCache, Features
-from trainer.data.dataset import ClassFolders, DataSet, Mask, Sample
-from trainer.data.features import extract
+from trainer.data.dataset import ClassFolders, DataSet, File, Mask, Sample
+from trainer.data.features import Extracted, extract
 from trainer.data.folds import NEVER, Folds
 from trainer.data.neighbours import Positions, group_images
 from trainer.data.tagged import scan_tags
@@ -63,6 +64,8 @@ def fit(options: FitOptions, team: Team | None = None) -> FitOutcome:
 
     ``team`` are the processes that fine-tune together, of which this is the first.
     """
+    if options.engine == "ray":
+        require_ray()
     store = WeightsStore(options.cache_dir)
     require_writable(options.output_dir, "--output-dir")
     folders = _scan(options)
@@ -82,7 +85,7 @@ def fit(options: FitOptions, team: Team | None = None) -> FitOutcome:
         narrate_data.resumption(resumes=resumes)
 
     with FeatureCache(parts, store, size=options.cache_size) as cache:
-        extracted = extract([*folders.files, *([] if peoples is None else peoples.files)], extractor, cache)
+        extracted = _extract([*folders.files, *([] if peoples is None else peoples.files)], extractor, cache, options)
         joined = None if peoples is None else join(peoples, extracted, folders.classes)
         if joined is not None:
             extracted = joined.extracted
@@ -146,6 +149,14 @@ def fit(options: FitOptions, team: Team | None = None) -> FitOutcome:
     progress.finish()
     narrate.verdict(verdict, run)
     return FitOutcome(run, predictions, verdict.publish, verdict.reason)
+
+
+def _extract(files: Sequence[File], extractor: FeatureExtractor, cache: FeatureCache, options: FitOptions) -> Extracted:
+    if options.engine == "local":
+        return extract(files, extractor, cache)
+    from trainer.data.cluster_features import extract_by_ray
+
+    return extract_by_ray(files, extractor, cache, options.weights, options.cache_dir)
 
 
 def _scan(options: FitOptions) -> ClassFolders:

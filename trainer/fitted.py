@@ -26,6 +26,8 @@ from trainer.runs.folder import Setting
 from trainer.runs.retention import KEEP
 
 Policy = Literal["always", "never", "if-better"]
+#: What computes the features: this machine, or a cluster of Ray.
+EngineName = Literal["local", "ray"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +40,7 @@ class FitOptions:
     class_source: Literal["folders", "xmp"] = "folders"
     tags: Sequence[str] = ()
     mode: str = "auto"
+    engine: EngineName = "local"
     epochs: int = 10
     batch_size: int = 32
     lr: float = 1e-3
@@ -73,6 +76,7 @@ class FitOptions:
         """Return the options as they are saved in the run folder and in the checkpoint."""
         settings = asdict(self)
         settings.pop("verbose")
+        settings.pop("engine")  # by either the result is the same
         weights = settings.pop("weights")
         unlabelled = settings.pop("unlabelled")
         settings["labels_from"] = settings.pop("labels")  # a lesson counts labels under the other name

@@ -37,6 +37,12 @@ def add_fit(parser: argparse.ArgumentParser) -> None:
         help=tr("auto, hybrid, or any backbone; a+b joins several (see python -m models list)"),
     )
     offer(mode, lambda _: ["auto", *_modes()])
+    add(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help=tr("what reads the images and computes their features: this machine, or a cluster of Ray (%(default)s)"),
+    )
     add("--epochs", type=count, default=10, metavar="N", help=tr("passes over the features (default %(default)s)"))
     add("--batch-size", type=count, default=32, metavar="N", help=tr("images per step (default %(default)s)"))
     add("--lr", type=rate, default=1e-3, metavar="RATE", help=tr("learning rate of the head (default %(default)s)"))

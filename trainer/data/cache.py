@@ -106,6 +106,22 @@ class FeatureCache:
                 self._used.append((self._session, entry))
         return _checked(content)
 
+    def known(self) -> list[frozenset[bytes]]:
+        """Return which images have features in the cache, by sha256, for each backbone, and last which have hashes."""
+        return [self._known(kind) for kind in (*self._kinds, _HASH_KIND)]
+
+    def _known(self, kind: str) -> frozenset[bytes]:
+        with self._lock:
+            if self._database is None or self._damaged:
+                return frozenset()
+            try:
+                rows = self._database.execute("SELECT sha256 FROM entries WHERE kind = ?", (kind,))
+                return frozenset(sha256 for (sha256,) in rows)
+            except sqlite3.Error as error:
+                self._damaged = not isinstance(error, sqlite3.OperationalError)
+                self._stop_storing(error)
+                return frozenset()
+
     def put_features(self, part: int, sha256: str, features: Features) -> None:
         """Store an image's features (width,) for the backbone at position ``part``."""
         self._put(self._kinds[part], sha256, features.astype("<f4").tobytes())

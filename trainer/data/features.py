@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ from tqdm import tqdm
 from models.decoding.images import Crop, Transform, check_size, decode
 from models.errors import ImageError, UserError
 from models.inference.runtime import FeatureExtractor
+from models.registry import Backbone
 from models.text.language import tr
 from trainer.data.cache import FeatureCache, Features
 from trainer.data.dataset import File, Sample, Unreadable, shown
@@ -89,8 +91,15 @@ def stacked(reads: Sequence[ReadFile]) -> list[npt.NDArray[np.uint8]]:
     return [np.stack(crops) for crops in zip(*(read.crops for read in reads), strict=True)]
 
 
+class KnownFeatures(Protocol):
+    """What a cache has of an image by its sha256, as a `FeatureCache` tells it."""
+
+    def features(self, sha256: str) -> list[Features | None]: ...
+    def perceptual_hash(self, sha256: str) -> PerceptualHash | None: ...
+
+
 @dataclass(frozen=True)
-class _PreparedImage:
+class PreparedImage:
     """A file that was read: its cached features, its crops for the parts without, and its hash; or the error."""
 
     file: File
@@ -102,7 +111,8 @@ class _PreparedImage:
     error: Unreadable | None = None
 
 
-def _prepare_image(file: File, transforms: Sequence[Transform], cache: FeatureCache | None) -> _PreparedImage:
+def prepare_image(file: File, transforms: Sequence[Transform], cache: KnownFeatures | None) -> PreparedImage:
+    """Read a file, and decode it for what the cache lacks. No error of one file is raised."""
     try:
         data = _bytes_of(file.path)
         sha256 = hashlib.sha256(data).hexdigest()
@@ -116,33 +126,39 @@ def _prepare_image(file: File, transforms: Sequence[Transform], cache: FeatureCa
             perceptual_hash = perceptual_hash or hash_image(data, square)
             for part, crop in zip(missing, decoded, strict=True):
                 crops[part] = crop
-        return _PreparedImage(file, sha256, features, crops, perceptual_hash, is_new_hash)
+        return PreparedImage(file, sha256, features, crops, perceptual_hash, is_new_hash)
     except (ImageError, OSError) as error:
-        return _PreparedImage(file, error=_unreadable(file, error))
+        return PreparedImage(file, error=_unreadable(file, error))
+
+
+def part_slices(parts: Sequence[Backbone]) -> list[slice]:
+    """Return where in a row the features of each part are."""
+    ends = np.cumsum([part.width for part in parts]).tolist()
+    return [slice(end - part.width, end) for end, part in zip(ends, parts, strict=True)]
 
 
 #: A batch for one part: for each image the row of its features, the image and the crop.
-_Batch = list[tuple[int, _PreparedImage, Crop]]
+_Batch = list[tuple[int, PreparedImage, Crop]]
 
 
-class _Pass:
+class FeaturePass:
     """One pass over all images, which computes each part's missing features in batches.
 
     The backbones compute one batch while the next one is assembled.
     """
 
     def __init__(self, extractor: FeatureExtractor, cache: FeatureCache | None, count: int) -> None:
+        """``count``: the most images that are added; ``features`` (count, width) has their rows once it is finished."""
         self.features = np.empty((count, extractor.width), np.float32)
         self._extractor = extractor
         self._cache = cache
-        ends = np.cumsum([part.width for part in extractor.parts])
-        self._slices = [slice(end - part.width, end) for end, part in zip(ends.tolist(), extractor.parts, strict=True)]
+        self._slices = part_slices(extractor.parts)
         self._waiting: list[_Batch] = [[] for _ in extractor.parts]
         self._computing: deque[tuple[int, _Batch, Future[Features]]] = deque()
         # Two batches at once: a core that is done with one begins the next.
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="backbones")
 
-    def add(self, row: int, image: _PreparedImage) -> None:
+    def add(self, row: int, image: PreparedImage) -> None:
         """Add an image: copy its cached features, and queue its crops until a batch is full."""
         for part, (cached, crop) in enumerate(zip(image.features, image.crops, strict=True)):
             if cached is not None:
@@ -199,10 +215,10 @@ def extract(files: Sequence[File], extractor: FeatureExtractor, cache: FeatureCa
     samples: list[Sample] = []
     hashes: list[PerceptualHash] = []
     unreadable: list[Unreadable] = []
-    feature_pass = _Pass(extractor, cache, len(files))
+    feature_pass = FeaturePass(extractor, cache, len(files))
     cached = 0
-    stream = map_ahead(lambda file: _prepare_image(file, extractor.transforms, cache), files)
-    image: _PreparedImage
+    stream = map_ahead(lambda file: prepare_image(file, extractor.transforms, cache), files)
+    image: PreparedImage
     with closing(feature_pass):
         for image in tqdm(stream, "features", len(files), unit=" images", disable=None):
             if image.perceptual_hash is None:
