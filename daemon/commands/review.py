@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from loguru import logger
 
-from daemon.commands.calling import find_daemon, operate, operate_by_daemon
+from daemon.commands.calling import EXIT_NOT_RUNNING, find_daemon, operate, operate_by_daemon
 from daemon.commands.filters import FiledOutput, add_place
 from daemon.monitoring.logs import start_logging
 from daemon.operations.desk import Operation, Params
@@ -35,6 +35,12 @@ DEFAULT_ADDRESS = "127.0.0.1:8470"
 _PATIENCE = 2.0
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 _HOST = re.compile(r"[A-Za-z0-9.-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
+
+
+class NoPage(UserError):
+    """No page runs there to which a link would lead."""
+
+    exit_code = EXIT_NOT_RUNNING
 
 
 def main(arguments: list[str]) -> int:
@@ -114,10 +120,19 @@ def _serve(options: argparse.Namespace, place: ReviewedOutput) -> int:
 
 
 def _link(options: argparse.Namespace, state: Path) -> str:
-    from daemon.review.serving import base_of
+    from daemon.review.serving import base_of, is_served
 
     address, hosts = check_door(options)
     base = base_of(address, address.port, hosts)
+    if not is_served(address):
+        raise NoPage(
+            tr(
+                "no review page runs at {where}: start one with {command}, which prints a link; or give the --listen "
+                "of the one that runs",
+                where=options.listen,
+                command=spelled("python -m daemon review"),
+            )
+        )
     return f"{base}{options.prefix}/enter/{Keys.load(state).new_link()}"
 
 

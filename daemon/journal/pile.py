@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from daemon.journal.records import SELECT, TEXT_ID, Filing, as_text, decode, instant
+from daemon.journal.schema import TAGGED
 
 #: The filings that put an image into a folder.
 _IN_FOLDER = f"folder = {TEXT_ID} AND state = 'done' AND image_id IS NULL AND reason IS NULL"
@@ -20,7 +21,7 @@ _UNDECIDED = "NOT EXISTS (SELECT 1 FROM labels WHERE labels.sha256 = filings.sha
 _SURENESS = "coalesce(confidence, 2.0)"
 
 
-#: An image that is tagged where it lies may have got a tag since it had none.
+#: An image that is tagged where it lies may have got another tag since, or one since it had none.
 _NEWEST_OF_ITS_PLACE = """(action <> 'tag' OR NOT EXISTS (SELECT 1 FROM filings AS later
     WHERE later.name = filings.name AND later.time >= filings.time AND later.id > filings.id
     AND later.inbox = filings.inbox AND later.action = 'tag' AND later.state = 'done'))"""
@@ -49,10 +50,16 @@ def undecided(db: sqlite3.Connection, folder: str) -> list[PiledImage]:
 def of_class(
     db: sqlite3.Connection, label: str, folder: str, *, after: int | None, least_sure: bool, limit: int
 ) -> list[Filing]:
-    """List filings of a class into its folder or one in it, least sure or else newest first, from ``after`` on."""
+    """List filings of a class, least sure or else newest first, from ``after`` on.
+
+    They are those into its folder or one in it, and those that only gave a tag, wherever the image lies.
+    """
     inside = [as_text(f"{folder}/"), as_text(f"{folder}0")]  # "0" comes after the slash
-    conditions = [f"label = ? AND {_IN_FOLDER.replace(f'= {TEXT_ID}', f'IN ({_BELOW})')}"]
-    values: list[str | bytes] = [label, as_text(folder), *inside]
+    filed = f"label = ? AND {_IN_FOLDER.replace(f'= {TEXT_ID}', f'IN ({_BELOW})')} AND action <> 'tag'"
+    # A folder is above 0: said so that no index of labels alone is taken.
+    tagged = f"label = ? AND folder > 0 AND {TAGGED} AND {_NEWEST_OF_ITS_PLACE}"
+    conditions = [f"id IN (SELECT id FROM filings WHERE {filed} UNION ALL SELECT id FROM filings WHERE {tagged})"]
+    values: list[str | bytes] = [label, as_text(folder), *inside, label]
     if after is not None and least_sure:
         conditions.append(f"({_SURENESS}, id) > (SELECT {_SURENESS}, id FROM filings WHERE id = ?)")
         values.append(str(after))
@@ -85,6 +92,13 @@ def counts_by_class(db: sqlite3.Connection) -> dict[tuple[str, Path], int]:
     query = """SELECT label, (SELECT text FROM texts WHERE id = folder), number FROM (
         SELECT label, folder, count(*) AS number FROM filings WHERE label IS NOT NULL AND folder IS NOT NULL
         AND state = 'done' AND image_id IS NULL AND reason IS NULL GROUP BY folder, label)"""
+    return {(str(label), Path(os.fsdecode(folder))): int(number) for label, folder, number in db.execute(query)}
+
+
+def counts_of_tagged(db: sqlite3.Connection) -> dict[tuple[str, Path], int]:
+    """Count the images of each class that got a tag where they lie, by their folder."""
+    query = f"""SELECT label, (SELECT text FROM texts WHERE id = folder), count(*) FROM filings
+        WHERE label IS NOT NULL AND {TAGGED} AND {_NEWEST_OF_ITS_PLACE} GROUP BY label, folder"""
     return {(str(label), Path(os.fsdecode(folder))): int(number) for label, folder, number in db.execute(query)}
 
 

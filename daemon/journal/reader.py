@@ -97,6 +97,10 @@ class JournalReader:
         """See `pile.counts_by_class`."""
         return pile.counts_by_class(self._opened())
 
+    def counts_of_tagged(self) -> dict[tuple[str, Path], int]:
+        """See `pile.counts_of_tagged`."""
+        return pile.counts_of_tagged(self._opened())
+
     def counts_by_reason(self) -> dict[str, int]:
         """See `pile.counts_by_reason`."""
         return pile.counts_by_reason(self._opened())

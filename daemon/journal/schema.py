@@ -91,6 +91,9 @@ RENAMED = "filed_name <> name"
 #: The inode of what was put there: the copy's, else the image's own.
 FILED_INO = "coalesce(copy_ino, ino)"
 
+#: An image that got a tag where it lies, in place of a folder.
+TAGGED = "action = 'tag' AND state = 'done' AND image_id IS NULL AND filed_name IS NOT NULL"
+
 #: The beginning of the content's hash.
 CONTENT = "substr(sha256, 1, 16)"
 
@@ -107,6 +110,8 @@ _INDEXES = {
     "filings_reason": "filings (time) WHERE reason IS NOT NULL",
     # What the review page shows: the pile, the images of a class, and how many each has, all without reading the rows.
     "filings_folder": "filings (folder, label) WHERE state = 'done' AND image_id IS NULL AND reason IS NULL",
+    # The images of a class that were tagged where they lie, which may be anywhere.
+    "filings_tagged": f"filings (label, folder) WHERE {TAGGED}",
     # Written once, when the filing is done, however often its inode changed before; then nobody waits for the disk.
     "filings_inode": f"filings ({FILED_INO}) WHERE state = 'done'",
     # What was filed with some content: half of its hash is told apart well enough, and the row says the rest.

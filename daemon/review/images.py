@@ -81,7 +81,9 @@ class Images:
         return self._class_paths.get()
 
     def folder_of(self, filing: Filing) -> str | None:
-        """Name the class of the folder that an image lies in, as text; None where it lies elsewhere."""
+        """Name the class of the folder that an image lies in, or of its tag, as text; None where it has neither."""
+        if filing.action == "tag" and filing.destination is not None and filing.label is not None:
+            return shown(filing.label)
         folder = None if filing.folder is None else self.class_paths.of_folder(filing.folder)
         return None if folder is None else shown(folder)
 

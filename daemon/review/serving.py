@@ -87,6 +87,19 @@ def base_of(address: Address, port: int, hosts: Sequence[str]) -> str:
     return f"http://{address.shown_host}:{port}"
 
 
+def is_served(address: Address) -> bool:
+    """Whether somebody listens at an address; one that cannot be asked counts as served."""
+    if address.path is not None:
+        return answers(address.path)
+    try:
+        socket.create_connection((address.host, address.port), timeout=2.0).close()
+    except ConnectionRefusedError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def listen(address: Address) -> socket.socket:
     """Listen at an address. Raises `UserError`."""
     try:

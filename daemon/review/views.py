@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -125,7 +126,7 @@ class Views:
         )
 
     def class_images(self, name: str, after: int | None, limit: int, order: ClassOrdering) -> ClassPage:
-        """Show images that lie in the folder of a class. Raises `Refusal`.
+        """Show images that lie in the folder of a class, or have its tag. Raises `Refusal`.
 
         Until they have been compared, the least sure come first in place of the most unlike.
         """
@@ -193,7 +194,7 @@ class Views:
         """List all classes. Raises `Refusal`."""
         paths = self._images.class_paths
         folders = {name: name for name in paths.classes} | class_folders(self._place.settings, paths)
-        counts = _by_class(self._counts.current(), folders, self._place.outputs)
+        counts = self._counts.current().of_classes(folders, self._place.outputs)
         return Classes(
             classes=[
                 Class(
@@ -279,16 +280,23 @@ def _says(reason: str) -> str:
     return tr(_REASONS[reason]) if reason in _REASONS else shown(reason)
 
 
-def _by_class(
-    counts: Mapping[tuple[str, Path], int], folders: Mapping[str, str], outputs: Sequence[Path]
-) -> Counter[str]:
-    """Count the images of each class in its folder, and in those that a layout has in it."""
-    found: Counter[str] = Counter()
-    for (label, folder), count in counts.items():
-        if label in folders:
-            place, outers = str(folder), [f"{output}/{folders[label]}" for output in outputs]
-            found[label] += count if any(place == outer or is_inside(place, outer) for outer in outers) else 0
-    return found
+@dataclass(frozen=True)
+class _Counted:
+    """How many images of each label lie in each folder: all of them, and those that got a tag there."""
+
+    filed: Mapping[tuple[str, Path], int] = field(default_factory=dict)
+    tagged: Mapping[tuple[str, Path], int] = field(default_factory=dict)
+
+    def of_classes(self, folders: Mapping[str, str], outputs: Sequence[Path]) -> Counter[str]:
+        """Count the images of each class in its folder, in those that a layout has in it, and its tags elsewhere."""
+        found: Counter[str] = Counter()
+        for counts, is_filed in ((self.filed, True), (self.tagged, False)):
+            for (label, folder), count in counts.items():
+                if label in folders:
+                    place, outers = str(folder), [f"{output}/{folders[label]}" for output in outputs]
+                    is_in_class = any(place == outer or is_inside(place, outer) for outer in outers)
+                    found[label] += count if is_in_class == is_filed else 0
+        return found
 
 
 class _Counts:
@@ -297,16 +305,18 @@ class _Counts:
     def __init__(self, images: Images) -> None:
         self._images = images
         self._lock = threading.Lock()
-        self._counts: dict[tuple[str, Path], int] = {}
+        self._counted = _Counted()
         self._state: object = None
         self._next = 0.0
 
-    def current(self) -> dict[tuple[str, Path], int]:
+    def current(self) -> _Counted:
         """Return the counts. Raises `Refusal`."""
         with self._lock:
             state, started = self._images.read(lambda reader: reader.state()), time.monotonic()
             if state != self._state and started >= self._next:
-                self._counts = self._images.read(lambda reader: reader.counts_by_class())
+                self._counted = self._images.read(
+                    lambda reader: _Counted(reader.counts_by_class(), reader.counts_of_tagged())
+                )
                 self._state = state
                 self._next = time.monotonic() + (time.monotonic() - started) / SHARE_OF_TIME
-            return self._counts
+            return self._counted

@@ -135,7 +135,8 @@ def test_what_the_review_page_asks_is_answered_by_the_index_of_folders(path: Pat
     assert not [plan for plan in counts if plan.startswith("USE TEMP")]
     assert search("folder", "folder=?") in plans(path, lambda db: pile.undecided(db, "/sorted/others"))
     of_class = plans(path, lambda db: pile.of_class(db, "cat", "/sorted/cat", after=None, least_sure=True, limit=10))
-    assert search("folder", "folder=? AND label=?") in of_class
+    assert {search("folder", "folder=? AND label=?"), search("tagged", "label=? AND folder>?")} <= {*of_class}
+    assert "filings_tagged" in str(plans(path, pile.counts_of_tagged))
 
 
 def test_what_is_asked_for_each_image_has_an_index(path: Path) -> None:

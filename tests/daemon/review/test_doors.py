@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from daemon.__main__ import main
+from daemon.commands.calling import EXIT_NOT_RUNNING
 from daemon.review.review import door_for
 from daemon.review.serving import base_of, listen, parse_address
 from models.errors import UserError
@@ -109,10 +110,20 @@ def test_an_address_that_no_browser_can_call_wants_a_name(reviewed: Reviewed, li
         main(["review", "--listen", listen_at, *more, *output])
 
 
-def test_a_new_link_for_a_proxy_has_its_name_and_the_prefix(
+def test_a_new_link_has_the_name_and_the_prefix_of_a_proxy_and_leads_to_a_page_that_runs(
     reviewed: Reviewed, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = ["--output", str(reviewed.desk.output), "--state-dir", str(reviewed.state)]
-    door = ["--listen", "unix:page.socket", "--host", "Photos.example", "--prefix", "/photos"]
-    assert main(["review", "--link", *door, *output]) == 0
+    at = f"unix:{reviewed.state / 'page.socket'}"
+    door = ["--listen", at, "--host", "Photos.example", "--prefix", "/photos"]
+    with listen(parse_address(at)):
+        assert main(["review", "--link", *door, *output]) == 0
     assert capsys.readouterr().out.startswith("https://photos.example/photos/enter/")
+    with pytest.raises(UserError, match="no review page runs at unix:.*: start one with .* review") as refused:
+        main(["review", "--link", *door, *output])
+    assert refused.value.exit_code == EXIT_NOT_RUNNING
+    with listen(parse_address("127.0.0.1:0")) as listener:
+        at = f"127.0.0.1:{listener.getsockname()[1]}"
+        assert main(["review", "--link", "--listen", at, *output]) == 0
+    with pytest.raises(UserError, match=f"no review page runs at {at}"):
+        main(["review", "--link", "--listen", at, *output])

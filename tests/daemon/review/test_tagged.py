@@ -43,3 +43,30 @@ def test_images_that_stay_unread_where_they_came_in_are_all_in_the_quarantine(re
         reviewed.desk.file_one(path, "quarantine/not-an-image", action="copy", reason="not-an-image")
     with open_page(reviewed) as page:
         assert len(page.browser.get("/api/quarantine").json()["images"]) == 3
+
+
+def test_tagged_images_are_looked_through_and_counted_with_their_class_until_they_have_another(
+    reviewed: Reviewed,
+) -> None:
+    tagged = [_tag(reviewed, f"{number}.png", "cat", Fate.SURE) for number in range(2)]
+    _tag(reviewed, "unsure.png", "others", Fate.UNSURE)
+    (reviewed.desk.output / "dog").mkdir()
+
+    def of_class(page: Page, name: str, order: str) -> list[str]:
+        answer = page.browser.get(f"/api/class?name={name}&order={order}").json()
+        return [image["name"] for image in answer["images"]]
+
+    with open_page(reviewed) as page:
+        assert of_class(page, "cat", "newest") == ["1.png", "0.png", "sure.png"]
+        image = page.browser.get("/api/class?name=cat&order=newest").json()["images"][0]
+        assert (image["folder"], page.browser.get(f"/thumbnails/{image['id']}/256").status) == ("cat", 200)
+        page.browser.decide({"kind": "label", "id": image["id"], "version": image["version"], "to": "dog"})
+        assert (of_class(page, "cat", "newest"), of_class(page, "dog", "least-sure")) == (
+            ["0.png", "sure.png"],
+            ["1.png"],
+        )
+        tagged[0].unlink()
+        assert of_class(page, "cat", "least-sure") == ["sure.png"]
+    with open_page(reviewed) as page:
+        counts = {one["name"]: one["count"] for one in page.browser.get("/api/classes").json()["classes"]}
+        assert (counts["cat"], counts["dog"]) == (2, 1)
