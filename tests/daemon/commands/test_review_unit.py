@@ -13,6 +13,7 @@ import pytest
 from daemon.__main__ import main
 from daemon.commands import unit
 from daemon.commands.review_unit import REVIEW_NAME
+from daemon.review.serving import listen, parse_address
 from daemon.state import journal_path
 from models.errors import UserError
 from tests.filing_desk import make_desk
@@ -85,10 +86,12 @@ def test_the_command_for_a_link_is_of_the_same_output_and_journal(
     desk.file_one(desk.put())
     config = tmp_path / "my config.toml"
     config.write_text(f'output = "{desk.output}"\nstate_dir = "{tmp_path / "my state"}"\n')
-    assert main(["unit", "--user", "--review", "--config", str(config)]) == 0
-    command = shlex.split(capsys.readouterr().err.splitlines()[-1])
-    assert main(command[command.index("review") :]) == 0
-    assert capsys.readouterr().out.startswith("http://127.0.0.1:8470/enter/")
+    with listen(parse_address("127.0.0.1:0")) as listener:
+        at = f"127.0.0.1:{listener.getsockname()[1]}"
+        assert main(["unit", "--user", "--review", "--config", str(config), "--listen", at]) == 0
+        command = shlex.split(capsys.readouterr().err.splitlines()[-1])
+        assert main(command[command.index("review") :]) == 0
+    assert capsys.readouterr().out.startswith(f"http://{at}/enter/")
 
 
 def test_where_it_is_reached_is_checked_before_the_unit_is_written(tmp_path: Path) -> None:
