@@ -110,12 +110,11 @@ def _fit(given: argparse.Namespace) -> dict[str, Any]:
         if not team.rank.is_first:
             from trainer.finetuning.sharing import follow
 
-            follow(team, given.cache_dir)
+            team.take_part(lambda: follow(team, given.cache_dir))
             return {}
+    wanted = FitOptions(**_plain(given))
     try:
-        outcome = fit(FitOptions(**_plain(given)), team)
-        if team is not None:
-            team.finish()
+        outcome = fit(wanted) if team is None else team.take_part(lambda: fit(wanted, team))
     except KeyboardInterrupt:
         say(tr("stopped"), tr("the same command with --resume continues it"))
         raise

@@ -8,8 +8,7 @@ with the backward pass, as it does, would gain little: only half of a backbone i
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from trainer.finetuning.ranks import ALONE, PeerLost, Rank
+from trainer.finetuning.ranks import ALONE, Rank, peers_answering
 
 Doubles = npt.NDArray[np.float64]
 
@@ -119,17 +118,9 @@ class Group:
         return array
 
     def _add(self, tensor: torch.Tensor) -> None:
-        with _peers_answering():
+        with peers_answering():
             self._wire.allreduce([tensor]).wait()
 
     def _spread(self, tensor: torch.Tensor) -> None:
-        with _peers_answering():
+        with peers_answering():
             self._wire.broadcast(tensor, 0).wait()
-
-
-@contextmanager
-def _peers_answering() -> Iterator[None]:
-    try:
-        yield
-    except RuntimeError as error:  # those of torch.distributed are all of this class
-        raise PeerLost(str(error)) from error

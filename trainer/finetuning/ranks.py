@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 from typing import NoReturn
@@ -63,22 +64,47 @@ class Stopped(BaseException):
 
 
 class PeerLost(Exception):
-    """Another process of the group no longer answers."""
+    """Another process, or torchrun itself, no longer answers."""
+
+
+@contextmanager
+def peers_answering() -> Iterator[None]:
+    """Raise `PeerLost` for the errors of torch.distributed, all of which are of one class."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise PeerLost(str(error)) from error
 
 
 def obey_signals() -> None:
     """Raise `Stopped` at SIGTERM and SIGHUP, and `KeyboardInterrupt` at SIGINT; later signals are ignored.
 
-    torchrun may send several, and one that came while the first unwinds would end in a traceback.
+    torchrun may send several, and one that came while the first unwinds would end in a traceback. Where a finaliser
+    swallows the exception, it is raised again.
     """
+    end: type[BaseException] = Stopped
+    report = sys.unraisablehook
 
     def stop(number: int, _: FrameType | None) -> None:
+        nonlocal end
         for other in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(other, signal.SIG_IGN)
-        raise KeyboardInterrupt if number == signal.SIGINT else Stopped
+        end = KeyboardInterrupt if number == signal.SIGINT else Stopped
+        raise end
+
+    def stop_again(*_: object) -> None:
+        raise end
+
+    def on_swallowed(swallowed: sys.UnraisableHookArgs) -> None:
+        if swallowed.exc_type is not end:
+            report(swallowed)
+            return
+        signal.signal(signal.SIGALRM, stop_again)
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
 
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(each, stop)
+    sys.unraisablehook = on_swallowed
 
 
 def await_signal() -> None:

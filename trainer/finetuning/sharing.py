@@ -25,11 +25,10 @@ def hand_out(team: Team, work: Work, tell: Callable[[str], None]) -> Group:
 
 
 def follow(team: Team, cache_dir: Path | None) -> None:
-    """Do this rank's share of the first one's fine-tuning, and wait until that has written the run."""
+    """Do this rank's share of the first one's fine-tuning, once it comes to that."""
     if (group := team.await_work()) is not None:
         _do_share(team, group, WeightsStore(cache_dir))
         gc.collect()  # the network, while the first rank needs memory for what is left
-    team.finish()
 
 
 def _do_share(team: Team, group: Group, store: WeightsStore) -> None:

@@ -13,11 +13,20 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from models.errors import UserError
 from models.text.language import tr
-from trainer.finetuning.ranks import PeerLost, Rank, Stopped, await_signal, die_by, obey_signals, record_error
+from trainer.finetuning.ranks import (
+    PeerLost,
+    Rank,
+    Stopped,
+    await_signal,
+    die_by,
+    obey_signals,
+    peers_answering,
+    record_error,
+)
 from trainer.tables import padded
 
 if TYPE_CHECKING:
@@ -30,7 +39,9 @@ _TIMEOUT = timedelta(minutes=30)
 #: Seconds between two looks whether the first rank has come to fine-tuning.
 _PAUSE = 0.2
 #: Keys in the store.
-_BEGUN, _DONE, _TOLD = "begun", "done", "told"
+_BEGUN, _DONE, _PROBLEM, _TOLD = "begun", "done", "problem", "told"
+
+_Result = TypeVar("_Result")
 
 
 class Team:
@@ -61,7 +72,6 @@ class Team:
         try:
             return command()
         except PeerLost:
-            await_signal()  # torchrun knows better what came first
             raise Stopped from None
         except Exception as error:
             if self._is_first_to_tell():
@@ -96,6 +106,7 @@ class Team:
                 size=batch_size,
             )
             raise UserError(text)
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # a lost store would be warned of with a C++ trace
         import torch
         from torch import distributed
 
@@ -106,8 +117,25 @@ class Team:
                 gpus=torch.cuda.device_count(),
             )
             raise UserError(text)
-        self._store, _, _ = next(distributed.rendezvous("env://", timeout=_TIMEOUT))
-        self._store.set(f"device{self.rank.number}", "cuda" if torch.cuda.is_available() else "cpu")
+        with peers_answering():
+            store, _, _ = next(distributed.rendezvous("env://", timeout=_TIMEOUT))
+            self._store = distributed.PrefixStore(
+                f"attempt{self.rank.attempt}", store
+            )  # it keeps what earlier ones said
+            self._store.set(f"device{self.rank.number}", "cuda" if torch.cuda.is_available() else "cpu")
+
+    def take_part(self, act: Callable[[], _Result]) -> _Result:
+        """Do this rank's part of the fit, and wait until the first one has written the run, to tell if it does not.
+
+        Where another process is lost, torchrun's signal says why, which comes soon.
+        """
+        try:
+            result = act()
+            self._finish()
+        except PeerLost:
+            await_signal()
+            raise
+        return result
 
     def begin(self) -> Group:
         """Connect the ranks to each other; the first one decides when."""
@@ -115,15 +143,16 @@ class Team:
 
         from trainer.finetuning.group import Group
 
-        if self.rank.is_first:
-            self._store.set(_BEGUN, "")
-        devices = {self._store.get(f"device{number}") for number in range(self.rank.count)}
+        with peers_answering():
+            if self.rank.is_first:
+                self._store.set(_BEGUN, "")
+            devices = {self._store.get(f"device{number}") for number in range(self.rank.count)}
         device, backend = "cpu", "gloo"
         if devices == {b"cuda"}:
             device, backend = f"cuda:{self.rank.local_number}", "cpu:gloo,cuda:nccl"
         if self.rank.local_count == self.rank.count:
             os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # it would look for the address of the machine's name
-        try:
+        with peers_answering():
             distributed.init_process_group(
                 backend,
                 store=distributed.PrefixStore("group", self._store),
@@ -131,8 +160,6 @@ class Team:
                 world_size=self.rank.count,
                 timeout=_TIMEOUT,
             )
-        except RuntimeError as error:
-            raise PeerLost(str(error)) from error
         return Group(self.rank, distributed.group.WORLD, device)
 
     def await_work(self) -> Group | None:
@@ -147,21 +174,24 @@ class Team:
         """Raise `UserError` on all ranks where one of them has a ``problem``."""
         import numpy as np
 
-        if problem:
-            self._store.set("problem", problem)
-        if group.sum(np.array([float(bool(problem))])).any():
-            raise UserError(self._store.get("problem").decode())
+        with peers_answering():
+            if problem:
+                self._store.set(_PROBLEM, problem)
+            if group.sum(np.array([float(bool(problem))])).any():
+                raise UserError(self._store.get(_PROBLEM).decode())
 
-    def finish(self) -> None:
-        """Let the others go, after the run was written; or wait for that, so that somebody tells if it is not."""
+    def _finish(self) -> None:
+        from torch import distributed
+
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
         if self.rank.is_first:
-            self._store.set(_DONE, "")
+            with contextlib.suppress(RuntimeError):  # torchrun is gone, but the run was written
+                self._store.set(_DONE, "")
             return
         while not self._has(_DONE):
             time.sleep(_PAUSE)
 
     def _has(self, key: str) -> bool:
-        try:
+        with peers_answering():
             return bool(self._store.check([key]))
-        except RuntimeError as error:
-            raise PeerLost(str(error)) from error
