@@ -18,7 +18,7 @@ from daemon.config import Settings
 from daemon.files import copying
 from daemon.files.class_mounts import ClassMounts
 from daemon.files.locks import FolderBusy
-from daemon.files.output_mark import REMEMBERED, OutputMark
+from daemon.files.output_mark import OUTPUT_MARK, REMEMBERED, OutputMark
 from daemon.files.roots import Roots
 from daemon.files.source import Identity, Source
 from daemon.filing.filer import Action, Filer, FilingRequest
@@ -45,6 +45,7 @@ class LocalFiling:
         self._action = action
         self._applied = applied
         self._journal_path = journal_of(settings.state_dir, self._output)
+        self._refuse_if_renamed()
         with ExitStack() as closing:
             mark = None
             if not dry_run:
@@ -82,6 +83,18 @@ class LocalFiling:
                     "the output folder {output} that images were filed into before is not there and is made anew; "
                     "these images count as filed. If it was renamed, stop, and give it its name again",
                     output=self._output,
+                )
+            )
+
+    def _refuse_if_renamed(self) -> None:
+        """Raise `UserError` where the journal has the output by another name: all would be filed there once more."""
+        if OutputMark(self._output, self._journal_path.parent).had_another_name():
+            raise UserError(
+                tr(
+                    "images were filed into {output} when it had another name, which the journal knows it by: give it "
+                    "that name again; or, to file all images into it once more, delete {mark}",
+                    output=self._output,
+                    mark=self._output / OUTPUT_MARK,
                 )
             )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from argparse import ArgumentTypeError
+from collections.abc import Collection, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from daemon.monitoring.progress import Count
 from models.errors import UserError
 from models.text.commandline import EXIT_LEFT_BEHIND, Parser, print_json
 from models.text.language import mark, tr, trn
+from models.text.spelling import closest
 
 #: Options that are settings of the daemon too, under these names.
 SHARED = (
@@ -50,7 +52,16 @@ def main(arguments: list[str]) -> int:
         from importlib import import_module
 
         return int(import_module(f"daemon.commands.{parts[arguments[0]]}").main(arguments[1:]))
+    _refuse_misspelled(arguments, parts)
     return _archive(arguments)
+
+
+def _refuse_misspelled(arguments: Sequence[str], parts: Collection[str]) -> None:
+    """Raise `UserError` for a misspelled ``apply`` or ``report``, which would be taken for the images."""
+    first = next(iter(arguments), "-")
+    near = None if first.startswith("-") or Path(first).exists() else closest(first, parts)
+    if near is not None:
+        raise UserError(tr("there is no folder {given}: did you mean archive {near}?", given=first, near=near))
 
 
 def require_arrow() -> None:

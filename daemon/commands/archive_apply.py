@@ -123,8 +123,13 @@ def _lines(applied: Applied, options: argparse.Namespace, run: str | None) -> It
         yield tr("{count:9}  could not be read when they were archived: archive again", count=applied.unread)
     if left := applied.left - applied.unread:
         yield tr("{count:9}  left behind (see the lines above)", count=left)
+    place = f" --output {shlex.quote(str(options.output))}"
+    if (state := getattr(options, "state_dir", None)) is not None:
+        place += f" --state-dir {shlex.quote(str(state))}"
+    if applied.statuses[Status.HELD]:
+        yield tr("To have what is held filed: {command}", command=f"{spelled('python -m daemon release')} --all{place}")
     if run is not None and count:
-        undo = f"{spelled('python -m daemon undo')} --run {run} --output {shlex.quote(str(options.output))}"
+        undo = f"{spelled('python -m daemon undo')} --run {run}{place}"
         yield tr("To take it back: {command}", command=undo)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from daemon.commands.answers import Answer
 from daemon.commands.calling import operate
-from daemon.commands.filters import FiledOutput, add_place, add_which, count, which
+from daemon.commands.filters import FiledOutput, add_place, add_which, count, place_again, which
 from daemon.monitoring.logs import start_logging
 from daemon.operations.desk import Operation
 from daemon.operations.retry import RetryParams
@@ -15,6 +15,7 @@ from daemon.operations.returning import DONE
 from daemon.operations.undo import UndoParams
 from models.errors import UserError
 from models.text.commandline import EXIT_LEFT_BEHIND, Parser
+from models.text.invocation import spelled
 from models.text.language import tr
 from models.text.printable import quoted, shown
 
@@ -44,7 +45,8 @@ def undo_main(arguments: list[str]) -> int:
         if answer.result.get("held"):
             yield tr(
                 "What is back in an inbox is held: it is not filed again until it changes, is renamed, or is released "
-                "by python -m daemon release."
+                "by {command}.",
+                command=f"{spelled('python -m daemon release')}{place_again(options)}",
             )
 
     return _print(operate(place, "undo", params), options, summary)

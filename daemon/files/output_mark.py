@@ -72,6 +72,14 @@ class OutputMark:
         self._seen = None if status is None else (status.st_dev, status.st_ino)
         return None
 
+    def had_another_name(self) -> bool:
+        """Whether a journal beside this one remembers the folder that is there, and this one remembers none."""
+        number = self._read_number()
+        if number is None or self._recall() is not None:
+            return False
+        others = self._memory.parents[1].glob(f"*/{REMEMBERED}")
+        return any(remembered.number == number for other in others if (remembered := _recalled(other)) is not None)
+
     def device_of(self, output: Path) -> int | None:
         """Return the file system that the output is on, inside `at_work`; None where it has no mark, or is another."""
         return None if self._descriptor is None or output != self._output else os.fstat(self._descriptor).st_dev
@@ -222,11 +230,7 @@ class OutputMark:
             close(descriptor)
 
     def _recall(self) -> _Remembered | None:
-        try:
-            remembered = json.loads(self._memory.read_bytes())
-            return _Remembered(str(remembered["number"]), str(remembered["file_system"]))
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+        return _recalled(self._memory)
 
     def _remember(self) -> None:
         current = _Remembered(self._number, _file_system(self._output))
@@ -243,6 +247,14 @@ class OutputMark:
                     reason=error.strerror,
                 )
             )
+
+
+def _recalled(memory: Path) -> _Remembered | None:
+    try:
+        remembered = json.loads(memory.read_bytes())
+        return _Remembered(str(remembered["number"]), str(remembered["file_system"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _number(content: dict[str, object]) -> str | None:

@@ -44,6 +44,8 @@ def test_images_are_copied_once_and_an_undo_takes_it_back(archive: Archive, caps
     capsys.readouterr()
     assert apply(archive, "--json") == 0
     assert answer(capsys)["statuses"]["held"] == 12
+    assert apply(archive) == 0
+    assert f"python -m daemon release --all --output {archive.settings.output}" in capsys.readouterr().out
 
 
 def test_images_are_moved_once(archive: Archive, capsys: pytest.CaptureFixture[str]) -> None:
@@ -88,6 +90,21 @@ def test_an_output_that_is_gone_is_said(archive: Archive, capsys: pytest.Capture
     assert "is not there" not in capsys.readouterr().err
     assert apply(archive) == 0
     assert "is not there and is made anew" in capsys.readouterr().err
+
+
+def test_an_output_of_another_name_is_not_filled_again(archive: Archive, capsys: pytest.CaptureFixture[str]) -> None:
+    archive.run()
+    assert apply(archive) == 0
+    before = files_below(archive.settings.output)
+    renamed = archive.settings.output.rename(archive.settings.output.with_name("사진"))
+    other = archive._replace(settings=archive.settings.model_copy(update={"output": renamed}))
+    with pytest.raises(UserError, match=f"images were filed into {renamed} when it had another name"):
+        apply(other)
+    assert files_below(renamed) == before
+    renamed.rename(archive.settings.output)
+    capsys.readouterr()
+    assert apply(archive, "--json") == 0
+    assert answer(capsys)["statuses"] == {"already": 13}
 
 
 def test_nothing_is_overwritten(archive: Archive) -> None:
@@ -148,6 +165,8 @@ def test_links_are_made(archive: Archive) -> None:
 def test_what_cannot_be_filed_by_a_manifest_is_said(archive: Archive) -> None:
     with pytest.raises(UserError, match="--action: invalid choice: 'tag'"):
         apply(archive, "--action", "tag")
+    with pytest.raises(UserError, match="there is no folder repport: did you mean archive report"):
+        archive_main(["repport", str(archive.manifest)])
     with pytest.raises(UserError, match="'s3://bucket/m' is no folder of this machine"):
         archive_main([str(archive.inbox), "--manifest", "s3://bucket/m"])
 

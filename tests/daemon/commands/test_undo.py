@@ -71,7 +71,7 @@ def test_the_last_go_back(office: Office) -> None:
         f"{office.desk.output}/cat/b.jpg -> {office.desk.inbox}/b.jpg",
         "2 went back",
         "What is back in an inbox is held: it is not filed again until it changes, is renamed, or is released by "
-        "python -m daemon release.",
+        f"python -m daemon release --output {office.desk.output} --state-dir {office.state}.",
     ]
     assert office.run("undo", "--last", "2")[0] == 0
     assert inbox(office) == ["a.jpg", "b.jpg", "c.jpg"], "what is undone does not count again"
