@@ -16,6 +16,7 @@ from pathlib import Path
 #: What is measured.
 BENCHMARKS = (
     "archive",  # millions of pictures into a manifest, by one machine and by Ray
+    "archive_memory",  # what archives hold in memory, by their size
     "buckets",  # many small objects in a bucket, in and out, over a network that fails
     "bulk",  # sorting folders, against the usual script and the bound
     "latency",  # single arrivals, start, idle
