@@ -51,8 +51,8 @@ class Transfer:
     ``wanted`` is the name it would have if that were free; ``exact``: that name or none. ``row`` says what is
     to be done (``action``, ``identity``) and is kept up to date, also with the final ``destination``. ``error`` is a
     sentence, for RETRY. ``part`` is the copy while it has a private name; ``placed``: this transfer made a copy or
-    link, and it has its final name, so that backing out must remove it. ``undoes``: the filing that it undoes, if the
-    image is to be held at its target. ``label`` is what a person said that it is; both are written with the intent.
+    link, and it has its final name, so that backing out must remove it. ``is_return``: it is the end of a filing, and
+    none itself. ``undoes``: the filing that it undoes, if the image is to be held at its target. ``label`` is what a person said that it is; both are written with the intent.
     ``then`` makes the row of what is to be done once the image is filed; as ``follow_up`` it is written with its end.
     """
 
@@ -65,6 +65,7 @@ class Transfer:
     part: FileAt | None = None
     placed: bool = False
     exact: bool = False
+    is_return: bool = False
     undoes: Filing | None = None
     label: Label | None = None
     then: Callable[[Transfer], Filing] | None = None
@@ -353,7 +354,7 @@ class TransferBatch:
                 unflushed.add(folder)
         for transfer in done:
             if transfer.row.state is not State.COPIED or transfer.source.folder not in unflushed:
-                transfer.row.state = State.DONE
+                transfer.row.state = State.VOID if transfer.is_return else State.DONE
             transfer.settle(Status.FILED)
             with suppress(OSError):  # a program that waits for filed images may have taken it by now
                 transfer.follow_up = transfer.then and transfer.then(transfer)

@@ -61,7 +61,7 @@ class _Return(NamedTuple):
 class _Original(NamedTuple):
     """An image in the inbox of which the ``copy`` is to be removed; None where it has returned already, or has a tag.
 
-    ``may_be_held``: it was not filed before that.
+    ``may_be_held``: as it is, it was not filed before that.
     """
 
     filing: Filing
@@ -186,7 +186,7 @@ def _bring_back(journal: Journal, returns: Sequence[_Return], held: HeldImages |
         image = one.transfer
         if image.undoes is None:
             continue
-        if image.row.state is State.VOID:
+        if image.row.state is State.VOID and image.status is not Status.FILED:
             in_vain.add(one.filing.source if image.row.destination is None else image.row.destination)
         else:
             back.update(() if image.row.destination is None else [image.row.destination])
@@ -228,8 +228,9 @@ def _begin(
         if filing.action == "tag":
             if journal is None:
                 return _planned(filing)
-            is_first = earlier(journal, filing) is None
-            return _Original(filing, image, Identity.from_stat(image.stat()), None, may_be_held=is_first)
+            before, status = earlier(journal, filing), image.stat()
+            is_tagged_still = before is not None and is_untouched(status, before)
+            return _Original(filing, image, Identity.from_stat(status), None, may_be_held=not is_tagged_still)
         if filing.action != "move":
             return _original_of(journal, filing, image, folders)
         if journal is not None:
@@ -277,7 +278,7 @@ def _prepare_return(journal: Journal, filing: Filing, image: FileAt, folders: Op
         run=journal.run,
         id=None,
     )
-    return _Return(filing, image, Transfer(filing.source.name, row, source=image, target=target))
+    return _Return(filing, image, Transfer(filing.source.name, row, source=image, target=target, is_return=True))
 
 
 def _result(finished: Undone | _Return | _Original, held: HeldImages | None, journal: Journal | None) -> Undone:
@@ -302,7 +303,7 @@ def _returned(finished: _Return) -> Undone:
         return Undone(filing=filing, status=transferred.status, error=transferred.error)
     if filing.reason is not None:
         remove_reason(finished.image, filing)
-    # VOID deletes the row: a return is no filing of its own.
+    # VOID deletes the row, also one that was to stay until its folder is flushed.
     filing.state, transferred.row.state = State.UNDONE, State.VOID
     is_held = transferred.undoes is not None
     return Undone(filing=filing, status=Status.UNDONE, destination=transferred.row.destination, held=is_held)

@@ -13,7 +13,7 @@ from daemon.filing.transfer import Transfer
 from daemon.journal.held import Held
 from daemon.journal.journal import Journal
 from tests.daemon.filing import test_held
-from tests.faults import test_machine
+from tests.faults.machine import Machine
 from tests.faults.test_mutants import caught
 from tests.faults.test_undo_kill import Undoing, kill_and_check
 from tests.faults.tracer import Point, need_strace, points, trace
@@ -96,7 +96,7 @@ def restarted(desk: Desk) -> None:
 
 def machine_that_undoes() -> None:
     """The steps by which the machine finds that an image is filed although it is held."""
-    machine = test_machine.Machine()
+    machine = Machine()
     machine.begin(two=False)
     try:
         machine.write(["cat.jpg"])

@@ -14,7 +14,7 @@ from daemon.filing.filer import Action
 from daemon.filing.private_names import PrivateName, private_name
 from daemon.filing.stray_names import StrayNames
 from daemon.journal.records import Filing, State
-from tests.faults.test_machine import Crash, Faults
+from tests.faults.machine import Crash, Faults
 from tests.filing_desk import Desk, failing, images
 
 RUN = "20261129T091757-0123abcd-7"
