@@ -30,6 +30,7 @@ BENCHMARKS = (
     "duplicates",  # looking for the same bytes among a million filed images
     "corrections",  # noticing what people put right among a million filed images
     "fitting",  # a first and a cached fit
+    "processes",  # fine-tuning by one process and by two
     "trust",  # how many are wrong where a bound was asked for
     "rollup",  # what filing into the folder above a class brings
     "unknowns",  # what becomes of images of no class
