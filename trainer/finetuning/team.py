@@ -119,9 +119,8 @@ class Team:
             raise UserError(text)
         with peers_answering():
             store, _, _ = next(distributed.rendezvous("env://", timeout=_TIMEOUT))
-            self._store = distributed.PrefixStore(
-                f"attempt{self.rank.attempt}", store
-            )  # it keeps what earlier ones said
+            # torchrun keeps the store when it starts all of them again.
+            self._store = distributed.PrefixStore(f"attempt{self.rank.attempt}", store)
             self._store.set(f"device{self.rank.number}", "cuda" if torch.cuda.is_available() else "cpu")
 
     def take_part(self, act: Callable[[], _Result]) -> _Result:
