@@ -18,6 +18,8 @@ What the words mean here, and nothing else; those of inboxes and filing are in `
   sure to be of one of several classes, and not of which. Unsure: neither. Unknown: like none of the images that the
   head was fitted on; an unknown image has none of the other three fates. Ruling: the fate of one image, and its label.
 - crop: an image, decoded and cut to the size that a backbone takes.
+- cluster: machines that Ray has joined. Node: one of them. Worker: a process on a node that is given batches of images.
+  (Messages say head of the node that a cluster began on, as Ray does.)
 - message: a text that a user reads, such as an error or a line of the log: one or more whole sentences.
 """
 

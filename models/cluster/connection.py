@@ -22,7 +22,7 @@ from models.text.language import tr
 
 #: Bytes of the memory that a cluster on this machine shares: images do not go through it, only what is found of them.
 _SHARED_MEMORY = 256 << 20
-#: Seconds in which the head of a cluster takes a connection.
+#: Seconds in which a cluster that is there takes a connection.
 _CONNECTING_SECONDS = 2.0
 
 

@@ -31,8 +31,8 @@ Answer = TypeVar("Answer")
 BATCH, AHEAD = 256, 2
 #: Seconds between two looks at which nodes there are, and the most that one waits for an answer.
 BETWEEN_LOOKS, MOST_WAIT = 5.0, 1.0
-#: Seconds that the head of the cluster may be away; Ray ends this process after 60.
-HEAD_AWAY_SECONDS = 20.0
+#: Seconds that the cluster may be away; Ray ends this process after 60.
+AWAY_SECONDS = 20.0
 #: Workers that a batch may cost until it is divided, into so many parts; and workers that a node may lose in a row,
 #: which is more than one item can cost it.
 _MOST_LOST, _PARTS, _MOST_FAILURES = 3, 16, 8
@@ -89,7 +89,7 @@ class Workers(Generic[Item, Answer]):
         self._failures: Counter[str] = Counter()
         self._problem = ""
         self._looked_for_nodes = -BETWEEN_LOOKS
-        self._head_seen = 0.0
+        self._cluster_seen = 0.0
 
     def look_at(self, items: Iterable[Item], stopping: Callable[[], bool] = lambda: False) -> None:
         """Let the workers look at items; once ``stopping`` returns True, only at what they have begun.
@@ -98,9 +98,9 @@ class Workers(Generic[Item, Answer]):
         """
         with connected() as ray:
             self._ray = ray
-            self._head = ray.get_runtime_context().gcs_address
+            self._address = ray.get_runtime_context().gcs_address
             self._arguments = self._work.arguments(ray)
-            self._head_seen = time.monotonic()
+            self._cluster_seen = time.monotonic()
             try:
                 self._go_on(_batches(items), stopping)
             finally:
@@ -171,7 +171,7 @@ class Workers(Generic[Item, Answer]):
     def _lose(self, post: _Post[Item], error: Exception) -> None:
         """Do without a worker: another one gets its batches, of which it had begun the first."""
         self._discard(post)
-        if not self._is_head_there():
+        if not self._is_cluster_there():
             self._returned.extend(post.batches.values())  # which is why it was lost
             return
         self._failures[post.node.id] += 1
@@ -194,17 +194,17 @@ class Workers(Generic[Item, Answer]):
             why = tr("whatever looked at it was lost: {reason}", reason=_described(error))
             self._work.give_up(batch.items[0], why)
 
-    def _is_head_there(self) -> bool:
-        """Whether the head of the cluster answers. Raises `UserError` where it has not for long."""
-        if answers(self._head):
-            self._head_seen = time.monotonic()
+    def _is_cluster_there(self) -> bool:
+        """Whether the machine that the cluster began on answers. Raises `UserError` where it has not for long."""
+        if answers(self._address):
+            self._cluster_seen = time.monotonic()
             return True
-        if time.monotonic() - self._head_seen > HEAD_AWAY_SECONDS:
+        if time.monotonic() - self._cluster_seen > AWAY_SECONDS:
             raise UserError(
                 tr(
                     "the head of the Ray cluster, {address}, does not answer any more: start the cluster again, and "
                     "give the same command, which goes on with the rest",
-                    address=self._head,
+                    address=self._address,
                 )
             )
         return False
@@ -214,7 +214,7 @@ class Workers(Generic[Item, Answer]):
         if time.monotonic() - self._looked_for_nodes < BETWEEN_LOOKS:
             return
         self._looked_for_nodes = time.monotonic()
-        if not self._is_head_there():
+        if not self._is_cluster_there():
             return
         there = nodes(self._ray, with_gpus=self._work.with_gpus)
         for node in there:
