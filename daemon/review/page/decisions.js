@@ -9,7 +9,8 @@ import { Away, post, PREFIX, Refused } from "./api.js";
 /** @typedef {{key: string, state: "waiting" | "done" | "refused" | "unknown", says: string, can_take_back: boolean}} State */
 
 const STORE = `imagesortd decisions ${PREFIX}`;
-const GATHER_MS = 40;
+/** What is decided within this time goes together; and while a batch is under way or has just been, what follows it. */
+const [GATHER_MS, NEXT_MS] = [40, 200];
 const [FIRST_PAUSE_MS, LONGEST_PAUSE_MS] = [500, 5000];
 /** Keys that are asked about at once: they are in the address. */
 const MOST_ASKED = 80;
@@ -116,7 +117,8 @@ export class Decisions {
       else throw error;
     }
     this.isSending = false;
-    if (this.unsent.length) this.#later(this.isAway ? this.pause : 0);
+    const next = this.unsent.length < this.most ? NEXT_MS : 0;
+    if (this.unsent.length) this.#later(this.isAway ? this.pause : next);
   }
 
   #isNotThere() {

@@ -60,9 +60,10 @@ export class Large {
     if (image.parentElement !== this.frame) fill(this.frame, image);
     fill(this.text, el("bdi", { class: "name" }, picture.name), el("span", {}, this.caption(picture)));
     if (picture.note) this.text.append(el("span", { class: "note" }, picture.note));
-    const kept = new Set([picture.id, ...following.map((next) => next.id)]);
+    const kept = new Set([picture, ...following].map(({ id }) => id));
     for (const id of this.fetched.keys()) if (!kept.has(id)) this.fetched.delete(id);
-    for (const next of following) void this.#fetch(next).decode().catch(() => undefined);
+    const [next] = following.map((one) => this.#fetch(one));
+    next?.decode().catch(() => undefined);
   }
 
   /** @param {Picture} picture */
