@@ -19,44 +19,28 @@ from models.text.spelling import closest
 
 _PACKAGES = {command: package for package, commands in COMMANDS.items() for command in commands}
 
-_OVERVIEW = mark("""\
-usage: imagesortd COMMAND [OPTION ...]
-
-filing pictures:
-  watch       watch folders, and file every new picture into the folder of its class
-  sort        copy the pictures of a folder into class folders, once
-  archive     classify millions of pictures, here or in a bucket: archive report, archive apply
-  history     show what was filed, when, where and why
-  undo        move pictures back to where they came from
-  retry       bring quarantined pictures back, to be classified again
-  release     let pictures be filed again that undo brought back
-  resort      move filed pictures to where a newer checkpoint files them
-  relabel     move pictures to another class, and keep that as a label
-  labels      list what you said of pictures; labels forget, labels export DIR
-  review      look through the pictures in a browser, and decide
-  status      show the state of the running daemon
-  rescan      let the running daemon look through its inboxes now
-  reload      let the running daemon read its settings again
-  alarms      list what was wrong, and when it was over
-  alerts      send alarms to your telephone, by mail, by MQTT, …
-  doctor      check everything that the daemon needs
-  unit        print or install a unit for systemd
-
-learning classes:
-  fit         learn the classes of a folder of class folders, and publish them to the daemon
-  evaluate    measure the accuracy of a checkpoint
-  zero-shot   make a checkpoint from the names of its classes alone
-  learn       learn from the pictures that people put into the right folder; or from labels: learn --labels FILE
-  list        show the runs, and which one the daemon uses
-  publish     let the daemon use a run
-  rollback    let the daemon use the run that was published before
-  models      list, info NAME, pull NAME: the backbones and their weights
-
-help:
-  help COMMAND           explain a command, as COMMAND --help does
-  completion SHELL       print what makes the Tab key complete commands: bash, zsh or fish
-  --version              print the version
-""")
+_OVERVIEW = mark(
+    "usage: imagesortd COMMAND [OPTION ...]\n\nfiling images:\n  watch       watch folders, and file every new "
+    "image into the folder of its class\n  sort        copy the images of a folder into class folders, once\n  "
+    "archive     classify millions of images, here or in a bucket: archive report, archive apply\n  history     "
+    "show what was filed, when, where and why\n  undo        move images back to where they came from\n  "
+    "retry       bring quarantined images back, to be classified again\n  release     let images be filed again "
+    "that undo brought back\n  resort      move filed images to where a newer checkpoint files them\n  relabel     "
+    "move images to another class, and keep that as a label\n  labels      list what you said of images; labels "
+    "forget, labels export DIR\n  review      look through the images in a browser, and decide\n  status      show "
+    "the state of the running daemon\n  rescan      let the running daemon look through its inboxes now\n  "
+    "reload      let the running daemon read its settings again\n  alarms      list what was wrong, and when it "
+    "was over\n  alerts      send alarms to your telephone, by mail, by MQTT, …\n  doctor      check everything "
+    "that the daemon needs\n  unit        print or install a unit for systemd\n\nlearning classes:\n  fit         "
+    "learn the classes of a folder of class folders, and publish them to the daemon\n  evaluate    measure the "
+    "accuracy of a checkpoint\n  zero-shot   make a checkpoint from the names of its classes alone\n  learn       "
+    "learn from the images that people put into the right folder; or from labels: learn --labels FILE\n  "
+    "list        show the runs, and which one the daemon uses\n  publish     let the daemon use a run\n  "
+    "rollback    let the daemon use the run that was published before\n  models      list, info NAME, pull NAME: "
+    "the backbones and their weights\n\nhelp:\n  help COMMAND           explain a command, as COMMAND --help "
+    "does\n  completion SHELL       print what makes the Tab key complete commands: bash, zsh or fish\n  "
+    "--version              print the version\n"
+)
 
 
 def script() -> None:

@@ -97,7 +97,7 @@ def learn(options: LearnOptions) -> LearnOutcome:
         with _only_lesson(options.checkpoints):
             run = _learn(options, figures)
     except (NothingPublished, Superseded) as error:
-        say(tr("publishing"), tr("no lesson is published: {why}", why=error))
+        say(tr("publishing"), tr("not published: {why}", why=error))
         result = error.result if isinstance(error, NothingPublished) else "superseded"
         return LearnOutcome(None, str(error), figures | {"seconds": round(time.monotonic() - started, 2)}, result)
     say(tr("published"), figures["why"])

@@ -91,8 +91,8 @@ def add_fit(parser: argparse.ArgumentParser) -> None:
         type=probability,
         metavar="P",
         help=tr(
-            "the daemon's automatic threshold: pictures it is less sure of go to the others, 0 to 1 or 70%%; "
-            "one that files more than --max-error allows is used only with --publish always"
+            "the daemon's automatic threshold: images it is less sure of go to the others, 0 to 1 or 70%%; one "
+            "that files more than --max-error allows is used only with --publish always"
         ),
     )
     add("--fine-tune", action="store_true", help=tr("train the backbones too, and keep that if it is better"))
@@ -172,7 +172,7 @@ def add_zero_shot(parser: argparse.ArgumentParser) -> None:
         "--threshold",
         type=probability,
         metavar="P",
-        help=tr("pictures it is less sure of go to others/: 0 to 1, or 70%%"),
+        help=tr("images it is less sure of go to others/: 0 to 1, or 70%%"),
     )
     text = tr(
         "whether the daemon shall serve the result; if-better: not in place of one fitted on "

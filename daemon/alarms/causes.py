@@ -44,20 +44,18 @@ Troubles = Mapping[Trouble, Mapping[str, object]]
 
 _BEGUN = {
     Cause.SILENCE: mark(
-        "no picture has come into {subject} since {since}; going by its last weeks, one was due by {due} at the "
+        "no image has come into {subject} since {since}; going by its last weeks, one was due by {due} at the "
         "latest: look at the camera, the scanner or the program that brings them"
     ),
     Cause.OTHERS: mark(
-        "of the last {recent} pictures from {subject} {count} went to {folder}, where {usual:.2g} % are usual: look at "
-        "some of them"
+        "of the last {recent} images from {subject} {count} went to {folder}, where {usual:.2g} % are usual: "
+        "look at some of them"
     ),
     Cause.QUARANTINE: mark(
-        "of the last {recent} pictures from {subject} {count} could not be read, where {usual:.2g} % are usual: look "
-        "at the camera, the card or the program that brings them"
+        "of the last {recent} images from {subject} {count} could not be read, where {usual:.2g} % are usual: "
+        "look at the camera, the card or the program that brings them"
     ),
-    Cause.DISK: mark(
-        "the drive of {subject} is nearly full: {free_mb} MB are left, make room, or pictures stay unfiled"
-    ),
+    Cause.DISK: mark("the drive of {subject} is nearly full: {free_mb} MB are left, make room, or images stay unfiled"),
     Cause.PROMISE: mark(
         "the model does not keep its promise: of {answered} audited images {wrong} are wrong, which is {low:.3g} to "
         "{high:.3g} % of all, and at most {promised:.3g} % was promised: raise the threshold, or teach it with the "
@@ -72,11 +70,11 @@ _NO_FILES_LEFT = mark(
     "the drive of {subject} is nearly full: it has room for {free_files} more files: delete small files"
 )
 _OVER = {
-    Cause.SILENCE: mark("pictures come into {subject} again, after none had come since {since}"),
-    Cause.OTHERS: mark("no more pictures from {subject} go to {folder} than usual"),
-    Cause.QUARANTINE: mark("no more pictures from {subject} are unreadable than usual"),
+    Cause.SILENCE: mark("images come into {subject} again, after none had come since {since}"),
+    Cause.OTHERS: mark("the share of images from {subject} that go to {folder} is as usual again"),
+    Cause.QUARANTINE: mark("the share of unreadable images from {subject} is as usual again"),
     Cause.DISK: mark("the drive of {subject} has room again: {free_mb} MB"),
-    Cause.PROMISE: mark("the last audit is within what the model promised, or there is none any more"),
+    Cause.PROMISE: mark("the last audit agrees with the model's promise again, or was removed"),
     Cause.PROBATION: mark("the model that failed its probation is no longer the one that is published in {subject}"),
 }
 _GIVEN_UP = mark("this is not watched any more: {what}")

@@ -223,7 +223,7 @@ class AlarmWatch:
             except UserError as error:
                 logger.debug("what may be wrong is judged later: {}", error)
             except Exception:
-                logger.exception(tr("internal error while alarms were looked for; filing goes on"))
+                logger.exception(tr("internal error while looking for alarms; filing goes on"))
                 pause = _AFTER_FAULT
             self._stopping.wait(pause)
 

@@ -159,7 +159,7 @@ class StoredFiling:
         retried(lambda: self._fs.cp_file(source.path, path))
         copy = self._output.info(path)
         if copy is None or not self._is_same(image, copy, source):
-            raise StoreFailed(tr("its copy {path} is not equal to it", path=path))
+            raise StoreFailed(tr("its copy {path} differs from it", path=path))
 
     def _is_there(self, image: Decided, path: str, source: StoredFile | None) -> bool:
         found = self._output.info(path)

@@ -19,7 +19,7 @@ def main(arguments: list[str]) -> int:
         "--since",
         type=instant,
         metavar="DAY",
-        help=tr("from that day on (2026-11-23, today, yesterday, or 2026-11-23T14:30)"),
+        help=tr("only from that day on (2026-11-23, today, yesterday, or 2026-11-23T14:30)"),
     )
     parser.add_argument("--limit", type=count, metavar="N", help=tr("only the newest N"))
     parser.add_argument("--json", action="store_true", help=tr("print a list of objects as JSON"))

@@ -24,11 +24,11 @@ def alert_findings(settings: Settings, config: Path | None) -> Iterator[Finding]
     try:
         found = addresses(settings)
     except UserError as error:
-        yield wrong("alerts", str(error), tr("have its user, or root for the unit, let read it"))
+        yield wrong("alerts", str(error), tr("let the daemon's user read it, or root where the unit sends alarms"))
         return
     if not found:
         text = tr("alarms are only in the log, in status and in python -m daemon alarms: nobody is told")
-        yield note("alerts", text, tr("name addresses as alerts in config.toml; it says which there are"))
+        yield note("alerts", text, tr("name addresses as alerts in config.toml, which explains them"))
         return
     if not is_installed():
         yield wrong("alerts", tr("what sends alarms is not installed"), "pip install '.[alerts]'")
@@ -46,7 +46,7 @@ def _readers(settings: Settings, config: Path | None) -> Iterator[Finding]:
             continue
         if is_open:
             text = tr("{file} has addresses that may hold passwords, and everybody here may read it", file=file)
-            yield wrong("alerts", text, tr("take it from them: chmod o-r {file}", file=file))
+            yield wrong("alerts", text, tr("let only its owner read it: chmod o-r {file}", file=file))
 
 
 def _delivery(settings: Settings, found: list[Address]) -> Iterator[Finding]:

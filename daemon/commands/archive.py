@@ -39,7 +39,7 @@ OUTCOMES = {
     "rolled up": mark("{count:9}  sure of the folder above their class only"),
     "unsure": mark("{count:9}  unsure"),
     "unknown": mark("{count:9}  unknown: unlike anything the model was taught"),
-    "quarantine": mark("{count:9}  no pictures, or damaged"),
+    "quarantine": mark("{count:9}  no images, or damaged"),
     "unread": mark("{count:9}  could not be read this time; the same command tries them again"),
 }
 
@@ -151,7 +151,7 @@ def _parser() -> Parser:
     manifest = add("--manifest", type=_folder, required=True, metavar="DIR")
     manifest.help = tr("folder of the manifest, made or added to")
     add("--engine", choices=("local", "ray"), default="local").help = tr(
-        "what looks at the images: this machine, or the cluster of Ray that it belongs to (local)"
+        "where the images are classified: on this machine, or on the Ray cluster that it belongs to (local)"
     )
     add("--shard", default="1/1", metavar="I/N", help=tr("only that part of the images, for N processes or machines"))
     add("--json", action="store_true", help=tr("print the result as JSON"))

@@ -67,7 +67,7 @@ def _make_sheets(manifest: Path, folder: Path, settings: Settings, *, as_json: b
         for name, uris in least_sure(manifest, settings.others_dir).items():
             made += bool(maker.make(uris, folder / f"{name.replace('/', '_')}.jpg"))
     if not as_json:
-        print(tr("{count} contact sheets in {folder}, the least sure pictures first", count=made, folder=folder))
+        print(tr("{count} contact sheets in {folder}, the least sure images first", count=made, folder=folder))
 
 
 def _parser() -> Parser:
@@ -84,7 +84,7 @@ def _parser() -> Parser:
         "--sheets",
         type=Path,
         metavar="FOLDER",
-        help=tr("make a contact sheet there for each folder, of the pictures that the model was least sure of"),
+        help=tr("make a contact sheet there for each folder, of the images that the model was least sure of"),
     )
     add("--json", action="store_true", help=tr("print the result as JSON"))
     add_settings(parser, only=_SHARED)

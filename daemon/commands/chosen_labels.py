@@ -35,16 +35,23 @@ def conditions(options: argparse.Namespace, *, limit: int | None = None, as_json
 def add_conditions(parser: Parser) -> None:
     """Add the options that choose labels."""
     add = parser.add_argument
-    add("--label", metavar="CLASS", help=tr('of this class; "others" (as that folder is called) for those of none'))
+    add(
+        "--label",
+        metavar="CLASS",
+        help=tr('only labels of this class; "others" (as that folder is called) for "none of the classes"'),
+    )
     add(
         "--how",
         action="append",
         choices=[how.value for how in How],
-        help=tr("moved or placed in the output by hand, or said by relabel, on the review page, or in an audit"),
+        help=tr(
+            "only labels given so: by moving or placing an image by hand, by relabel, on the review page, or in an "
+            "audit"
+        ),
     )
     add(
         "--since",
         type=instant,
         metavar="DAY",
-        help=tr("from that day on (2026-11-23, today, yesterday, or 2026-11-23T14:30)"),
+        help=tr("only from that day on (2026-11-23, today, yesterday, or 2026-11-23T14:30)"),
     )

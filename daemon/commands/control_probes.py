@@ -48,7 +48,7 @@ def _unanswered(settings: Settings) -> Finding:
             path=path,
         )
         return wrong("control", text, tr("give a shorter --state-dir"))
-    return note("control", tr("no daemon runs here now; commands will speak to it at {path}", path=path))
+    return note("control", tr("no daemon runs here now; commands will reach it at {path}", path=path))
 
 
 def _access_findings(path: Path, name: str) -> Iterator[Finding]:

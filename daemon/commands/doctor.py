@@ -204,7 +204,7 @@ def _name_findings(inbox: Path, settings: Settings) -> Iterator[Finding]:
     if passed.leftovers.pictures:
         yield note("inbox", f"{inbox}: {passed.leftovers}")
     if passed.count:
-        advice = tr("give those that are pictures an ending such as .jpg, or move them away")
+        advice = tr("give those that are images an ending such as .jpg, or move them away")
         yield note("inbox", str(passed), advice)
     if passed.raw_files:
         yield note("inbox", passed.about_raw_files)
@@ -248,11 +248,11 @@ def model_findings(settings: Settings) -> Iterator[Finding]:
     if metadata.settings.get("starter"):
         place = shlex.quote(str(settings.checkpoint))
         advice = tr("python -m trainer fit --data-dir DIR --output-dir {place} learns folders of your own", place=place)
-        text = tr("nothing is published in {checkpoint}: the starter model serves", checkpoint=settings.checkpoint)
+        text = tr("nothing is published in {checkpoint}: the starter model is in use", checkpoint=settings.checkpoint)
         yield note("checkpoint", text, advice)
     else:
         text = tr(
-            "{digest}, {count} classes, is whole and proved",
+            "{digest}, {count} classes, is intact and computes what it should",
             digest=classifier.digest[:12],
             count=len(metadata.classes),
         )

@@ -33,7 +33,7 @@ _DAYS_AGO = {"today": 0, "yesterday": 1, "오늘": 0, "어제": 1}
 def add_place(parser: Parser) -> None:
     """Add the options that say whose journal is meant."""
     parser.add_argument("--output", metavar="DIR", help=tr("the output folder of the daemon"))
-    parser.add_argument("--state-dir", metavar="DIR", help=tr("where its journal is"))
+    parser.add_argument("--state-dir", metavar="DIR", help=tr("where the daemon keeps its journal"))
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help=tr("settings file (./config.toml where there is one)")
     )
@@ -55,24 +55,24 @@ def add_which(parser: Parser) -> None:
     add(
         "--file",
         metavar="NAME",
-        help=tr("with this name, in the inbox or where it was filed; or a path, or the end of one"),
+        help=tr("only images with this name, in the inbox or where they were filed; or a path, or the end of one"),
     )
     add(
         "--since",
         type=instant,
         metavar="DAY",
-        help=tr("from that day on (2026-11-23, today, yesterday, or 2026-11-23T14:30)"),
+        help=tr("only from that day on (2026-11-23, today, yesterday, or 2026-11-23T14:30)"),
     )
     add(
         "--run",
         metavar="RUN",
-        help=tr('by one run of the daemon, or "{last_run}"; history names them', last_run=LAST_RUN),
+        help=tr('only of one run of the daemon, or "{last_run}"; history names the runs', last_run=LAST_RUN),
     )
     add(
         "--checkpoint",
         type=digest,
         metavar="DIGEST",
-        help=tr("filed with this checkpoint; the first letters of its digest are enough"),
+        help=tr("only what was filed with this checkpoint; the first letters of its digest are enough"),
     )
 
 

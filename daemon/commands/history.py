@@ -95,18 +95,18 @@ def _parser() -> Parser:
     parser = Parser(prog="python -m daemon history", description=tr("Show what was filed, newest first."))
     add_which(parser)
     add = parser.add_argument
-    add("--until", type=end, metavar="DAY", help=tr("up to the end of that day, or to a time"))
+    add("--until", type=end, metavar="DAY", help=tr("only up to the end of that day, or to a time"))
     add(
         "--class",
         dest="label",
         metavar="NAME",
         help=tr(
-            'classified as this by the model, or moved to its folder by you; "others" (as that folder is called) for '
+            'only images that the model or a person gave this class; "others" (as that folder is called) for '
             "what lies there"
         ),
     )
-    add("--min-confidence", type=probability, metavar="P", help=tr("of at least this probability, 0 to 1"))
-    add("--max-confidence", type=probability, metavar="P", help=tr("of at most this probability, 0 to 1"))
+    add("--min-confidence", type=probability, metavar="P", help=tr("only with at least this probability, 0 to 1"))
+    add("--max-confidence", type=probability, metavar="P", help=tr("only with at most this probability, 0 to 1"))
     add("--limit", type=count, metavar="N", help=tr("only the newest N"))
     add("--json", action="store_true", help=tr("print a list of objects as JSON"))
     add_place(parser)

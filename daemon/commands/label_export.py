@@ -61,7 +61,7 @@ def _parser() -> Parser:
     )
     add = parser.add_argument
     add("folder", type=Path, metavar="DIR", help=tr("the data set; it must not lie in an inbox or an output"))
-    add("--copy", action="store_true", help=tr("make copies: who edits a link edits the filed image, too"))
+    add("--copy", action="store_true", help=tr("make copies: editing a link would edit the filed image, too"))
     add_conditions(parser)
     add("--json", action="store_true", help=tr("print the result as JSON"))
     add_place(parser)

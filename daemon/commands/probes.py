@@ -196,7 +196,7 @@ def _attributes(subject: str, folder: Path, entry: FileAt) -> Iterator[Finding]:
                 folder=folder,
                 reason=error.strerror,
             ),
-            tr("where the times of pictures matter, mount it with uid= of the daemon's user"),
+            tr("where the times of images matter, mount it with uid= of the daemon's user"),
         )
 
 
@@ -209,7 +209,7 @@ def _linking(subject: str, folder: Path, entry: FileAt, *, needed: bool) -> Iter
         values = {"folder": folder, "reason": error.strerror}
         if needed:
             text = tr('{folder} has no hard links ({reason}), so that action = "link" copies', **values)
-            yield wrong(subject, text, tr('say action = "copy", or use another drive'))
+            yield wrong(subject, text, tr('set action = "copy", or use another drive'))
         else:
             yield note(subject, tr("{folder} has no hard links ({reason})", **values))
     else:
@@ -253,7 +253,7 @@ def event_findings(inbox: Path, *, poll: bool) -> Iterator[Finding]:
         )
         return
     if heard is None:
-        text = tr("whether new files in {inbox} bring events is not known: none can be made there", inbox=inbox)
+        text = tr("no file can be made in {inbox} to see whether new ones bring events", inbox=inbox)
         yield note("events", text)
     elif heard:
         yield fine("events", tr("new files in {inbox} bring events at once", inbox=inbox))

@@ -70,4 +70,4 @@ def _summary(answer: Answer, *, dry_run: bool) -> Iterator[str]:
     else:
         yield tr("{done} released", **counts)
     if answer.done and not dry_run:
-        yield tr("The daemon on their inbox files them, now or when it is started.")
+        yield tr("The daemon that watches their inbox files them, at once or when it is started.")

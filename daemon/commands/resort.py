@@ -113,7 +113,12 @@ def _parser() -> Parser:
         ),
     )
     add = parser.add_argument
-    add("--checkpoint", required=True, metavar="PATH", help=tr("checkpoint file, run folder, or folder of runs"))
+    add(
+        "--checkpoint",
+        required=True,
+        metavar="PATH",
+        help=tr("checkpoint file, run folder, or folder the trainer publishes to"),
+    )
     add(
         "--since",
         type=instant,

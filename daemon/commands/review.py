@@ -93,7 +93,7 @@ def _serve(options: argparse.Namespace, place: ReviewedOutput) -> int:
     if not address.is_local:
         if not (place.state / PASSWORD_FILE).exists():
             command = spelled("python -m daemon review --set-password")
-            raise UserError(tr("other machines may only look with a password: set one with {command}", command=command))
+            raise UserError(tr("other machines are let in by a password only: set one with {command}", command=command))
         logger.warning(
             tr("what goes to other machines can be read on the way: put a proxy with TLS before this server")
         )
@@ -149,11 +149,11 @@ def _set_password(state: Path) -> int:
     if sys.stdin.isatty():
         password = getpass.getpass(tr("New password: "))
         if getpass.getpass(tr("Once more: ")) != password:
-            raise UserError(tr("the two are not the same: nothing was changed"))
+            raise UserError(tr("the two passwords differ: nothing was changed"))
     else:
         password = sys.stdin.readline().rstrip("\n")
     set_password(state, password)
-    print(tr("The password is set; start the server again, and who was let in before must enter anew."))
+    print(tr("The password is set. Start the server again; everybody has to enter again then."))
     return 0
 
 
@@ -161,8 +161,9 @@ def _parser() -> Parser:
     parser = Parser(
         prog="python -m daemon review",
         description=tr(
-            "Serve a page on which a person looks at filed images and decides: works the unsure ones off, puts "
-            "mistakes right, and audits what was filed. The daemon may run. It prints a link that lets one browser in."
+            "Serve a page for looking at filed images and deciding: to go through the unsure ones, correct "
+            "mistakes, and audit what was filed. The daemon may run. The command prints a link that lets one "
+            "browser in."
         ),
     )
     add = parser.add_argument

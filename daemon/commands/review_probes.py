@@ -31,7 +31,7 @@ def review_findings(settings: Settings) -> Iterator[Finding]:
                 continue
             if is_open:
                 text = tr("{path} lets others into the review page: others than its owner may read it", path=path)
-                yield wrong("review", text, tr("take it from them: chmod 600 {path}", path=path))
+                yield wrong("review", text, tr("let only its owner read it: chmod 600 {path}", path=path))
             elif os.access(path, os.R_OK) and name == KEY_FILE:
                 yield fine("review", tr("the review page was used here; its key is only its owner's"))
         audit = AuditFile(folder / AUDIT_FILE).latest()

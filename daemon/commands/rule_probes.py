@@ -91,13 +91,13 @@ def _layout_findings(subject: str, template: str, label: str, settings: Settings
     layout = FolderLayout(template, settings.watch)
     if not layout.layout.is_flat:
         example = shown(layout.example(label, settings.watch[0] / "IMG_0001.jpg"))
-        yield fine(subject, tr("by the layout, a picture that was taken now would go to {example}", example=example))
+        yield fine(subject, tr("by the layout, an image that was taken now would go to {example}", example=example))
     if (stray := layout.layout.stray_description) is not None:
         text = tr(
             "in the layout {layout}, {letters} is no time, but a part of the name", layout=template, letters=stray
         )
         field = f"{{taken:{stray}}}"
-        yield note(subject, text, tr("to have the time when a picture was taken, write {field}", field=field))
+        yield note(subject, text, tr("to have the time when an image was taken, write {field}", field=field))
     if layout.layout.has_folder_a_picture:
-        text = tr("the layout {layout} makes a folder for each picture, and the daemon watches each", layout=template)
-        yield note(subject, text, tr("with many pictures, leave {field} out", field="{stem}"))
+        text = tr("the layout {layout} makes a folder for each image, and the daemon watches each", layout=template)
+        yield note(subject, text, tr("with many images, leave {field} out", field="{stem}"))

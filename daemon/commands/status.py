@@ -316,7 +316,7 @@ def _threshold(health: ThresholdHealth) -> Threshold:
 def _own(health: ThresholdHealth) -> str:
     """Describe the thresholds of classes that have one by a rule."""
     rules = (f"{shown(label)} {percent(value)} %" for label, value in sorted(health.own.items()))
-    return tr("pictures of these need at least, by their rules: {rules}", rules=some(list(rules)))
+    return tr("images of these need at least, by their rules: {rules}", rules=some(list(rules)))
 
 
 def _error(health: Health, now: float) -> str:

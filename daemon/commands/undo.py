@@ -29,7 +29,7 @@ def undo_main(arguments: list[str]) -> int:
             "the daemon leaves them alone until they change, are renamed or released."
         ),
     )
-    parser.add_argument("--last", type=count, metavar="N", help=tr("the newest N of them"))
+    parser.add_argument("--last", type=count, metavar="N", help=tr("the newest N"))
     add_which(parser)
     options = parser.parse_args(arguments)
     if all(getattr(options, name) is None for name in ("file", "since", "run", "checkpoint", "last")):
@@ -70,7 +70,7 @@ def retry_main(arguments: list[str]) -> int:
         if answer.done or answer.left:
             yield _counted(answer, dry_run=options.dry_run)
             if answer.result.get("in_inbox") and not options.dry_run:
-                yield tr("The daemon on their inbox classifies them again, now or when it is started.")
+                yield tr("The daemon that watches their inbox classifies them again, at once or when it is started.")
         elif params.reasons:
             names = answer.result["reasons"]
             assert isinstance(names, list)

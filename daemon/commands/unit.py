@@ -289,7 +289,7 @@ def _stop_seconds(settings: Settings) -> int:
 
 def _description(settings: Settings) -> str:
     """Return the description that systemd shows for the service."""
-    return tr("Sort the pictures that arrive in {inboxes}", inboxes=", ".join(map(str, settings.watch)))
+    return tr("Sort the images that arrive in {inboxes}", inboxes=", ".join(map(str, settings.watch)))
 
 
 def _is_passed_on(name: str, *, user: bool) -> bool:

@@ -93,12 +93,10 @@ def _account_steps(setup: Setup, name: str) -> Iterator[list[str]]:
         command = f"{sudo}find {_quoted(closed)} -type d -exec chgrp {name} {{}} + -exec chmod g+rwxs {{}} +"
         yield [tr("Open the folders that are there already, and those inside, to the group."), command]
     if sudo:
-        text = tr(
-            "Join the group, then log out and in again: you may bring pictures, and see and remove what was filed."
-        )
+        text = tr("Join the group, then log out and in again: you may bring images, and see and remove what was filed.")
         yield [text, f'sudo usermod -aG {name} "$USER"']
     else:
-        text = tr("Let people (NAME) join the group: they may bring pictures, and see and remove what was filed.")
+        text = tr("Let people (NAME) join the group: they may bring images, and see and remove what was filed.")
         yield [text, f"# usermod -aG {name} NAME"]
     pull = spelled("python -m models pull")
     cache = shlex.quote(str(setup.settings.cache_dir or _CACHE))
@@ -121,8 +119,8 @@ def about_network(settings: Settings, *, network: bool) -> str | None:
     """Say what to know of the network of a system unit; None where there is nothing."""
     if network:
         return tr(
-            "With --network, a picture that breaks into its decoder reaches the network from there: give it only for "
-            "an on_filed that needs it."
+            "With --network, an image that breaks into its decoder reaches the network from there: give it "
+            "only for an on_filed that needs it."
         )
     if not settings.on_filed:
         return None

@@ -14,31 +14,24 @@ from daemon.service import watch
 from models.text.commandline import Parser
 from models.text.language import mark, tr
 
-_EPILOG = mark("""
-commands:
-  {program} --watch INBOX     watch and file until stopped (this page)
-  {program} sort --help       copy the images of a folder into class folders, once
-  {program} history --help    show what was filed, when, where and why
-  {program} undo --help       move images back to where they came from
-  {program} retry --help      bring quarantined images back, to be classified again
-  {program} release --help    let images be filed again that undo brought back
-  {program} resort --help     move filed images to where a newer checkpoint files them
-  {program} relabel --help    move images to another class, and keep that as a label
-  {program} labels --help     list, take back or export what you said of images
-  {program} archive --help    classify millions of pictures, here or in a bucket
-  {program} review --help     look through the images in a browser, and decide
-  {program} learn --help      learn now from what you said of images
-  {program} status --help     show the state of the running daemon
-  {program} rescan --help     let the running daemon look through its inboxes now
-  {program} reload --help     let the running daemon read its settings again
-  {program} doctor --help     check everything that the daemon needs
-  {program} alarms --help     list what was wrong, and when it was over
-  {program} alerts --help     send alarms to your telephone, by mail, by MQTT, …
-  {program} unit --help       print or install a unit for systemd
-
-Every option but --config, --once and --dry-run may stand in config.toml or in the environment
-(IMAGESORTD_THRESHOLD=0.6); config.toml explains them and names their defaults.
-""")
+_EPILOG = mark(
+    "\ncommands:\n  {program} --watch INBOX     watch and file until stopped (this page)\n  {program} sort "
+    "--help       copy the images of a folder into class folders, once\n  {program} history --help    show what "
+    "was filed, when, where and why\n  {program} undo --help       move images back to where they came from\n  "
+    "{program} retry --help      bring quarantined images back, to be classified again\n  {program} release "
+    "--help    let images be filed again that undo brought back\n  {program} resort --help     move filed images "
+    "to where a newer checkpoint files them\n  {program} relabel --help    move images to another class, and keep "
+    "that as a label\n  {program} labels --help     list, take back or export what you said of images\n  {program} "
+    "archive --help    classify millions of images, here or in a bucket\n  {program} review --help     look "
+    "through the images in a browser, and decide\n  {program} learn --help      learn now from what you said of "
+    "images\n  {program} status --help     show the state of the running daemon\n  {program} rescan --help     let "
+    "the running daemon look through its inboxes now\n  {program} reload --help     let the running daemon read "
+    "its settings again\n  {program} doctor --help     check everything that the daemon needs\n  {program} alarms "
+    "--help     list what was wrong, and when it was over\n  {program} alerts --help     send alarms to your "
+    "telephone, by mail, by MQTT, …\n  {program} unit --help       print or install a unit for systemd\n\nEvery "
+    "option but --config, --once and --dry-run may stand in config.toml or in the environment\n"
+    "(IMAGESORTD_THRESHOLD=0.6); config.toml explains them and names their defaults.\n"
+)
 
 
 def main(arguments: list[str], launcher: Launcher) -> int:

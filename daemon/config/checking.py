@@ -81,8 +81,7 @@ def check_outputs_of_classes(settings: Settings) -> None:
             if other in output.parents or output in other.parents:
                 raise UserError(
                     tr(
-                        "{place}: of {output} and the output {other} one lies inside the other: give folders apart "
-                        "from each other",
+                        "{place}: one of {output} and the output {other} lies inside the other: give separate folders",
                         other=other,
                         **values,
                     )

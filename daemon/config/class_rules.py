@@ -181,6 +181,6 @@ def by_class(given: object) -> object:
         except CheckpointError as error:
             raise ValueError(str(error)) from error
         if name in rules:
-            raise ValueError(tr("two rules are of one class, '{name}': keep one of them", name=name))
+            raise ValueError(tr("two rules are for one class, '{name}': keep one of them", name=name))
         rules[name] = rule
     return rules

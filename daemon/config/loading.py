@@ -122,19 +122,19 @@ def _sentence_of_rule(first: ErrorDetails, file: Path) -> str:
         if first["type"] == "value_error":
             return _complaint(place, first, [], None)
         return tr(
-            "{place} is no table: rules of a class are written below {example}", place=place, example=_RULE_EXAMPLE
+            "{place} is not a table: the rule of a class is written below {example}", place=place, example=_RULE_EXAMPLE
         )
     if first["type"] == "extra_forbidden":
         near = closest(path[2], ClassRule.model_fields)
         keys = ", ".join(ClassRule.model_fields)
         if near:
             return tr(
-                "{place} is nothing that a rule says (did you mean {near}?): it may say {keys}",
+                "{place} is not a setting of a rule (did you mean {near}?): a rule may have {keys}",
                 place=place,
                 near=near,
                 keys=keys,
             )
-        return tr("{place} is nothing that a rule says: it may say {keys}", place=place, keys=keys)
+        return tr("{place} is not a setting of a rule: a rule may have {keys}", place=place, keys=keys)
     requirement = mark('give a number from 0 to 1, or a share such as "70%"') if path[2] == "threshold" else None
     return _complaint(place, first, _choices(ClassRule, path[2]), requirement)
 

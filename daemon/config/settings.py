@@ -71,21 +71,22 @@ class Settings(BaseSettings):
         "auto", mark('less probable images go to others/: 0 to 1, or "auto"'), metavar="P"
     )
     probation_images: int = setting(
-        100, mark("images of a new model that are watched; 0 watches none"), metavar="N", ge=0, le=10_000
+        100, mark("images that a new model is on probation for; 0: no probation"), metavar="N", ge=0, le=10_000
     )
     others_dir: str = setting("others", mark("folder for unsure and unknown images"), metavar="NAME")
     quarantine_dir: str = setting("quarantine", mark("folder for unreadable files"), metavar="NAME")
     duplicates: Literal["keep", "folder", "leave"] = setting(
         "keep",
-        mark("images with the same bytes as a filed one: filed, too, moved to a folder of their own, or left alone"),
+        mark(
+            "what becomes of an image with the same bytes as a filed one: it is filed, too, goes to a folder for "
+            "duplicates, or stays"
+        ),
         metavar="keep|folder|leave",
     )
     duplicates_dir: str = setting("duplicates", mark("folder for duplicates"), metavar="NAME")
     burst_seconds: float = setting(
         0.0,
-        mark(
-            "pictures that one camera took within so many seconds, and that look alike, are decided together; 0: none"
-        ),
+        mark("images that one camera took within so many seconds, and that look alike, are decided together; 0: none"),
         metavar="S",
         ge=0,
         le=600,
@@ -98,14 +99,19 @@ class Settings(BaseSettings):
         "move", mark("what filing does"), metavar="move|copy|link|tag"
     )
     metadata: Literal["none", "xmp"] = setting(
-        "none", mark("whether filed images are tagged, too, in XMP sidecars"), metavar="none|xmp"
+        "none", mark("whether filed images are also tagged, in XMP sidecars"), metavar="none|xmp"
     )
     language: Literal["auto", "en", "ko"] = "auto"
-    recursive: bool = setting(True, mark("watch the folders inside, too"))
-    cross_mounts: bool = setting(False, mark("watch those that are on other file systems, too"))
-    poll: bool = setting(False, mark("look again and again instead of using events"))
+    recursive: bool = setting(True, mark("also watch the folders inside"))
+    cross_mounts: bool = setting(False, mark("also watch folders inside that are on other file systems"))
+    poll: bool = setting(False, mark("look through the inboxes again and again, instead of waiting for events"))
     settle_seconds: float = setting(
-        2.0, mark("quiet time after which a file is complete"), metavar="S", gt=0, le=3600, allow_inf_nan=False
+        2.0,
+        mark("time without a change after which a file is complete"),
+        metavar="S",
+        gt=0,
+        le=3600,
+        allow_inf_nan=False,
     )
     quiet_after_close_seconds: Annotated[_Quiet | dict[Path, _Quiet] | Literal["auto"], NoDecode] = setting(
         "auto",
@@ -131,7 +137,7 @@ class Settings(BaseSettings):
     threads: int = setting(0, mark("threads that decode and compute; 0 is one per core"), metavar="N", ge=0, le=1024)
     device: Device = setting("cpu", mark("where the model computes"), metavar="cpu|cuda")
     precision: Precision = setting(
-        "float32", mark("numbers that transformers such as CLIP compute with"), metavar="float32|int8"
+        "float32", mark("precision that transformers such as CLIP compute with"), metavar="float32|int8"
     )
     max_megapixels: int = setting(200, mark("larger images go to the quarantine"), metavar="N", ge=1)
     max_file_mb: int = setting(512, mark("larger files go to the quarantine"), metavar="N", ge=1)
@@ -159,7 +165,7 @@ class Settings(BaseSettings):
     )
     learn_quiet_seconds: float = setting(
         3.0,
-        mark("how long nobody has corrected anything before a lesson"),
+        mark("time without a correction after which a lesson begins"),
         metavar="S",
         ge=0,
         le=86400,
@@ -169,7 +175,7 @@ class Settings(BaseSettings):
         60.0, mark("time between the starts of two lessons"), metavar="S", ge=0, le=604800, allow_inf_nan=False
     )
     learn_seconds: float = setting(
-        900.0, mark("what a lesson may take"), metavar="S", gt=0, le=86400, allow_inf_nan=False
+        900.0, mark("time that a lesson may take"), metavar="S", gt=0, le=86400, allow_inf_nan=False
     )
     learn_memory_mb: int = setting(2048, mark("memory that a lesson may use"), metavar="N", ge=256)
     alarms: Annotated[list[AlarmCause], NoDecode] = setting(
@@ -185,13 +191,15 @@ class Settings(BaseSettings):
         [], mark("addresses that alarms are sent to, by `python -m daemon alerts`"), metavar="URLS"
     )
     alerts_file: Path | None = setting(
-        None, mark("more of them, one a line, in a file that others cannot read"), metavar="FILE"
+        None, mark("file with addresses that alarms are sent to, one a line, which others cannot read"), metavar="FILE"
     )
     on_filed: Annotated[list[str], NoDecode] = setting(
-        [], mark("run after images were filed; reads a JSON object for each, a line each"), metavar="COMMAND"
+        [],
+        mark("command to run after images were filed; it reads a line with a JSON object for each image"),
+        metavar="COMMAND",
     )
     on_filed_seconds: float = setting(
-        30.0, mark("what a run of that command may take"), metavar="S", gt=0, le=3600, allow_inf_nan=False
+        30.0, mark("time that the command of --on-filed may take"), metavar="S", gt=0, le=3600, allow_inf_nan=False
     )
     metrics_file: Path | None = setting(
         None, mark("Prometheus metrics for node_exporter's textfile collector"), metavar="FILE"

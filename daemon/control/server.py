@@ -247,7 +247,7 @@ class ControlServer:
                 peer.end(tr("only the daemon's user, root and the group of control_group may speak to the daemon"))
                 self._warn_once(tr("a user who may not speak to the daemon has tried to"), None)
             elif len(self._peers) >= MOST_PEERS and not self._make_room():
-                peer.end(tr("others speak to the daemon now: try again in a moment"), is_busy=True)
+                peer.end(tr("too many commands speak to the daemon now: try again in a moment"), is_busy=True)
             else:
                 peer.put(self._greeting)
                 peer.send()
@@ -264,7 +264,7 @@ class ControlServer:
         if idle.idle_since() > self._clock() - _IDLE:
             return False
         with speaking(idle.language or in_use()):
-            idle.end(tr("others speak to the daemon now: try again in a moment"), is_busy=True)
+            idle.end(tr("too many commands speak to the daemon now: try again in a moment"), is_busy=True)
         self._attend(idle, 0)
         if idle.connection.fileno() >= 0:
             self._drop(idle)

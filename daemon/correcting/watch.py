@@ -148,7 +148,7 @@ class CorrectionWatch:
             logger.debug("corrections are looked for later: {}", error)
             self._wait(_AFTER_ERROR)
         except Exception:
-            logger.exception(tr("internal error while corrections were looked for; filing goes on"))
+            logger.exception(tr("internal error while looking for corrections; filing goes on"))
             self._wait(_AFTER_FAULT)
 
     def _wait(self, seconds: float) -> None:

@@ -86,7 +86,7 @@ class ClassMounts:
         except OSError as error:
             logger.warning(
                 tr(
-                    "which class folders are mounts of their own cannot be remembered in {memory}: {reason}",
+                    "cannot note in {memory} which class folders are mounts of their own: {reason}",
                     memory=self._memory,
                     reason=error.strerror,
                 )

@@ -242,7 +242,7 @@ class OutputMark:
         except OSError as error:
             logger.warning(
                 tr(
-                    "which output folder this is cannot be remembered in {memory}: {reason}",
+                    "cannot note in {memory} which output folder this is: {reason}",
                     memory=self._memory,
                     reason=error.strerror,
                 )

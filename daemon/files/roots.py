@@ -29,7 +29,7 @@ _ON_THE_WAY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _NO_SUCH_NAME = mark(
     "the file system cannot hold a folder named '{name}': mount it with iocharset=utf8, or give the class another name"
 )
-_IN_THE_WAY = mark("in the way of a folder lies a file or a symbolic link")
+_IN_THE_WAY = mark("a file or a symbolic link lies where a folder should be")
 
 _libc = ctypes.CDLL(None, use_errno=True)
 

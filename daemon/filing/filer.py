@@ -370,7 +370,9 @@ class Filer:
             if not is_one_folder(copy.folder, image.source.folder) and remove_earlier_copy(copy, image.source, old):
                 old.state = State.UNDONE
                 self._journal.write_later([old])
-                logger.info(tr("{source} changed after it was filed; what was filed of it before goes", source=source))
+                logger.info(
+                    tr("{source} changed after it was filed; the copy that was filed before is removed", source=source)
+                )
         except (OSError, SourceGone, SourceChanged) as error:
             logger.debug("{} stays: {}", shown(str(old.destination)), error)
 

@@ -76,7 +76,7 @@ class Tagging:
             do()
         except XmpError as error:
             self.refusal = tr(
-                "the XMP sidecar of '{name}' stays as it is, without a tag: {reason}",
+                "the XMP sidecar of '{name}' cannot be tagged: {reason}",
                 name=self.image.name,
                 reason=error,
             )

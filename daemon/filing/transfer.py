@@ -236,7 +236,7 @@ class TransferBatch:
     def _copy(self, transfer: Transfer) -> None:
         row = transfer.row
         if row.action == "move" and not os.access(".", os.W_OK | os.X_OK, dir_fd=transfer.source.folder):
-            raise PermissionError(tr("nothing can be taken away from '{folder}'", folder=row.source.parent))
+            raise PermissionError(tr("files cannot be moved out of '{folder}'", folder=row.source.parent))
         copying.report_progress()  # raises Stopping when told to stop
         part = FileAt(transfer.target.folder, transfer.private("part"))
         descriptor = copying.create(part)

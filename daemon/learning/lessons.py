@@ -191,7 +191,7 @@ class Lessons:
                 self._look()
             except Exception as error:
                 if not isinstance(error, UserError):
-                    logger.exception(tr("internal error while something was to be learned; filing goes on"))
+                    logger.exception(tr("internal error while learning from labels; filing goes on"))
                 self._fail(error)
                 self._schedule.again(self._clock() + _PAUSE)
         self._askers.answer(_refuse)

@@ -189,10 +189,10 @@ class TrainerChild:
         if code in (_PUBLISHED, _NOT_PUBLISHED):
             return self._understood() or LessonAnswer(BROKEN, tr(_RUBBISH))
         if code == -signal.SIGKILL:
-            return LessonAnswer(BROKEN, tr("it was killed, perhaps for want of memory (learn_memory_mb)"))
+            return LessonAnswer(BROKEN, tr("it was killed, perhaps because it ran out of memory (learn_memory_mb)"))
         if code < 0:
             return LessonAnswer(BROKEN, tr("it was ended by signal {number}", number=-code))
-        last = self._lines[-1][:_LONGEST_REASON] if self._lines else tr("it says nothing")
+        last = self._lines[-1][:_LONGEST_REASON] if self._lines else tr("it gave no reason")
         if code == _WRONG_USE:
             return LessonAnswer(IMPOSSIBLE, last.removeprefix("trainer: "))
         if any("MemoryError" in line for line in self._lines):

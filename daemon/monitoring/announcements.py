@@ -116,7 +116,7 @@ def _announce_action(settings: Settings, *, dry_run: bool) -> None:
     """Say what is done with images."""
     if settings.action == "tag":
         said = mark("tagging images where they are, in XMP sidecars; unsure and unreadable ones stay as they are")
-        planned = mark("a dry run, not tagging images: it only says which tags they would get")
+        planned = mark("a dry run, not tagging images, but saying which tags they would get")
         logger.info(tr(planned if dry_run else said))
         return
     verb = {"move": tr("moving"), "copy": tr("copying"), "link": tr("linking")}[settings.action]

@@ -56,15 +56,15 @@ class Threshold:
         what = tr("get no tag") if self.others is None else tr("go to {folder}/", folder=shown(self.others))
         values = {"sure": percent(self.value), "what": what, "why": tr(self.why)}
         if self.value == 0 and self.refuses_unknown:
-            return tr("only pictures unlike anything it was taught {what}: {why}", **values)
+            return tr("only images unlike anything it was taught {what}: {why}", **values)
         if self.value == 0:
             return tr("every readable image goes to its class: {why}", **values)
         if self.refuses_unknown:
             return tr(
-                "pictures it is less than {sure} % sure of, or that are unlike anything it was taught, {what}: {why}",
+                "images it is less than {sure} % sure of, or that are unlike anything it was taught, {what}: {why}",
                 **values,
             )
-        return tr("pictures it is less than {sure} % sure of {what}: {why}", **values)
+        return tr("images it is less than {sure} % sure of {what}: {why}", **values)
 
     @property
     def rolled_up(self) -> str:
@@ -74,13 +74,13 @@ class Threshold:
             return ""
         if len(levels) == 1:
             return tr(
-                "pictures it is not so sure of go into the folder above their class if it is at least {sure} % sure "
-                "that they belong there",
+                "images it is not so sure of go into the folder above their class if it is at least {sure} % "
+                "sure that they belong there",
                 sure=percent(levels[0][1]),
             )
         return tr(
-            "pictures it is not so sure of go into a folder above their class if it is sure enough that they belong "
-            "there: {levels}",
+            "images it is not so sure of go into a folder above their class if it is sure enough that they "
+            "belong there: {levels}",
             levels="; ".join(
                 tr("at least {sure} % at depth {depth}", sure=percent(level), depth=depth) for depth, level in levels
             ),
@@ -129,21 +129,21 @@ def inner_folder_rules(chosen: float | None, metadata: Metadata) -> list[str]:
 def _inner_folder_rule(names: str, level: float | None, asked: float | None, promise: Promise | None) -> str:
     if level is None:
         return tr(
-            "none of these goes into the folder above its class ({names}), however sure that is: at most {asked:.3g} % "
-            "wrong cannot be promised there",
+            "no image goes into the folder above its class ({names}), however sure that is: at most "
+            "{asked:.3g} % wrong cannot be promised there",
             names=names,
             asked=100 * (asked or 0.0),
         )
     values = {"names": names, "sure": percent(level)}
     if asked is None:
         return tr(
-            "pictures it is not so sure of go into the folder above their class ({names}) if it is at least {sure} % "
-            "sure that they belong there",
+            "images it is not so sure of go into the folder above their class ({names}) if it is at least "
+            "{sure} % sure that they belong there",
             **values,
         )
     return tr(
-        "pictures it is not so sure of go into the folder above their class ({names}) if it is at least {sure} % sure "
-        "that they belong there: {why}",
+        "images it is not so sure of go into the folder above their class ({names}) if it is at least {sure} % "
+        "sure that they belong there: {why}",
         why=why_lapsed(asked) if promise is None else what_holds(promise, asked),
         **values,
     )
@@ -176,10 +176,10 @@ def _value(chosen: float | None, metadata: Metadata) -> tuple[float, str]:
         if promise.certainty == CERTAINTY
     ]
     if not offers:
-        return DEFAULT_THRESHOLD, mark("the usual threshold, since none was asked of the checkpoint")
+        return DEFAULT_THRESHOLD, mark("the default threshold, since the checkpoint has none of its own")
     return DEFAULT_THRESHOLD, tr(
-        "the usual threshold, since none was asked of the checkpoint; it can promise at most this share of mistakes: "
-        "{offers}",
+        "the default threshold, since the checkpoint has none of its own; at most this share of mistakes can "
+        "be promised: {offers}",
         offers="; ".join(offers),
     )
 

@@ -178,7 +178,7 @@ class Application:
         """Let in who knows the password."""
         asked = parsed(Password, await request.body())
         if self._tries == MOST_TRIES:
-            raise Refusal(429, tr("others try the password at this moment: try again in a few seconds"))
+            raise Refusal(429, tr("too many are trying passwords just now: try again in a few seconds"))
         self._tries += 1
         try:
             async with self._trying:
@@ -189,7 +189,7 @@ class Application:
         finally:
             self._tries -= 1
         if cookie is None:
-            raise Refusal(401, tr("that is not the password"))
+            raise Refusal(401, tr("the password is wrong"))
         response = reply(Entered())
         self._let_in(request, response, cookie)
         return response

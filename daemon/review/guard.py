@@ -100,7 +100,7 @@ class Guard:
         headers = Headers(scope=scope)
         hosts = headers.getlist("host")
         if len(hosts) != 1 or hosts[0].lower() not in self._door.hosts:
-            raise Refusal(403, tr("this server is not called so: open the link that it has printed"))
+            raise Refusal(403, tr("this server does not go by that name: open the link that it has printed"))
         path = scope["path"]
         if self._door.prefix:
             if not path.startswith(f"{self._door.prefix}/"):

@@ -78,7 +78,7 @@ def base_of(address: Address, port: int, hosts: Sequence[str]) -> str:
         is_proxy = address.path is not None or not hosts[0].endswith(f":{port}")
         return f"{'https' if is_proxy else 'http'}://{hosts[0]}"
     if address.path is not None:
-        raise UserError(tr("give the name that the reverse proxy has in the web: --host photos.example"))
+        raise UserError(tr("give the name that the reverse proxy has on the web: --host photos.example"))
     if address.is_any:
         example = f"--host photos.example:{port}"
         raise UserError(

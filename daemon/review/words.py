@@ -5,7 +5,7 @@ from __future__ import annotations
 from models.text.language import mark, tr
 
 _TEMPLATES = (
-    mark("Skip to the pictures"),
+    mark("Skip to the images"),
     mark("Views"),
     mark("This page needs JavaScript."),
     mark("Or enter the password."),
@@ -31,7 +31,7 @@ _KEYS = (
     mark("back to the inbox, where it stays until it is released"),
     mark("undo the last decision"),
     mark("move"),
-    mark("large picture, and back to the grid"),
+    mark("large image, and back to the grid"),
     mark("select a range"),
     mark("select or unselect"),
     mark("select all that are shown"),
@@ -44,8 +44,8 @@ _KEYS = (
 _PICTURES = (
     mark("{count} images"),
     mark("{count} images selected"),
-    mark("Previous picture"),
-    mark("Next picture"),
+    mark("Previous image"),
+    mark("Next image"),
     mark("Back to the grid"),
     mark("unknown"),
     mark("no class proposed"),
@@ -91,7 +91,7 @@ _OTHER_VIEWS = (
     mark("Order"),
     mark("Least sure first"),
     mark("Most unlike first"),
-    mark("Comparing the pictures: {share}"),
+    mark("Comparing the images: {share}"),
     mark("No image lies here."),
     mark("What could not be read, and why"),
     mark("Try again"),

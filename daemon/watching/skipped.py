@@ -46,7 +46,10 @@ class Skipped:
     def meet_mount(self, folder: str) -> None:
         """Add a folder that is on another file system."""
         self._add_not_entered(
-            tr("{folder} is on another file system, and stays: cross_mounts = true files what is in it", folder=folder)
+            tr(
+                "{folder} is on another file system, and is not looked into: cross_mounts = true files what is in it",
+                folder=folder,
+            )
         )
 
     def meet_marked(self, folder: str, outputs: Sequence[str]) -> None:
@@ -57,8 +60,8 @@ class Skipped:
         if not is_below(folder, outputs) and pictures_in(folder):
             self._add_not_entered(
                 tr(
-                    "{folder} is a folder that pictures were filed into, and stays: to have those in it filed once "
-                    "more, delete the hidden file {marker} in it",
+                    "{folder} is a folder that images were filed into, and is not looked into: to have those "
+                    "in it filed once more, delete the hidden file {marker} in it",
                     folder=folder,
                     marker=MARKER,
                 )
@@ -74,7 +77,7 @@ class Skipped:
             return
         self._add_not_entered(
             tr(
-                "{name} is a link to a folder, and stays: for what is in it, add --watch {where}",
+                "{name} is a link to a folder, and is not followed: for what is in it, add --watch {where}",
                 name=entry.path,
                 where=target,
             )
@@ -111,18 +114,17 @@ class Skipped:
         if not self.raw_files:
             return ""
         return trn(
-            "1 raw picture in {folder} stays: to have it filed, install rawpy (pip install '.[raw]') and start again",
-            "{count} raw pictures in {folder} stay: to have them filed, install rawpy (pip install '.[raw]') and start "
-            "again",
+            "1 raw file in {folder} stays: to have it filed, install rawpy (pip install '.[raw]') and start again",
+            "{count} raw files in {folder} stay: to have them filed, install rawpy (pip install '.[raw]') and "
+            "start again",
             self.raw_files,
             folder=self.folder,
         )
 
     def __str__(self) -> str:
         return trn(
-            "1 other file in {folder} is not looked at: its name does not end like those of pictures ({names})",
-            "{count} other files in {folder} are not looked at: their names do not end like those of pictures "
-            "({names})",
+            "1 other file in {folder} is not looked at: its name does not end like those of images ({names})",
+            "{count} other files in {folder} are not looked at: their names do not end like those of images ({names})",
             self.count,
             folder=self.folder,
             names=", ".join(self.examples) + (", …" if self.count > len(self.examples) else ""),

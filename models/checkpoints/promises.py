@@ -32,8 +32,8 @@ def what_holds(promise: Promise | None, requested: float, audited: int = 0) -> s
     values = {"max_error": 100 * promise.max_error, "certainty": 100 * promise.certainty}
     if audited:
         return tr(
-            "at most {max_error:.3g} % of those filed are wrong, {certainty:.3g} % certain, as {audited} audited "
-            "pictures tell",
+            "at most {max_error:.3g} % of those filed are wrong, {certainty:.3g} % certain, as {audited} "
+            "audited images tell",
             audited=audited,
             **values,
         )
@@ -56,13 +56,13 @@ def why_lapsed(requested: float, *, is_doubted: bool = False) -> str:
     """
     if is_doubted:
         return tr(
-            "the threshold of before the lesson; at most {asked:.3g} % wrong is promised no longer, since of the "
-            "audited pictures more are wrong",
+            "the threshold from before the lesson; at most {asked:.3g} % wrong is no longer promised, since "
+            "more of the audited images are wrong",
             asked=100 * requested,
         )
     return tr(
-        "the threshold of before the lesson; at most {asked:.3g} % wrong is promised no longer, since what people "
-        "corrected cannot tell: an audit on the review page can",
+        "the threshold from before the lesson; at most {asked:.3g} % wrong is no longer promised, since "
+        "corrections cannot prove it: an audit on the review page can",
         asked=100 * requested,
     )
 

@@ -177,7 +177,7 @@ class Workers(Generic[Item, Answer]):
         self._failures[post.node.id] += 1
         reason = _described(error)
         self._note(
-            post.node, tr("a process was lost that looked at images ({reason}); another one goes on", reason=reason)
+            post.node, tr("a process that looked at images was lost ({reason}); another one goes on", reason=reason)
         )
         for batch in post.batches.values():
             self._give_back(batch, error, was_begun=batch is next(iter(post.batches.values())))
@@ -191,7 +191,7 @@ class Workers(Generic[Item, Answer]):
             parts = (batch.items[start : start + size] for start in range(0, len(batch.items), size))
             self._returned.extend(_Batch(part, lost=_MOST_LOST - 1) for part in parts)
         else:
-            why = tr("whatever looked at it was lost: {reason}", reason=_described(error))
+            why = tr("the process that looked at it was lost: {reason}", reason=_described(error))
             self._work.give_up(batch.items[0], why)
 
     def _is_cluster_there(self) -> bool:

@@ -135,8 +135,8 @@ class Leftovers:
 
     def __str__(self) -> str:
         return tr(
-            "left alone: thumbnails, recycle bins, photo libraries and the like of a NAS, the system or a program "
-            "(pictures: {pictures}, folders: {folders}; for example {names})",
+            "left alone: thumbnails, recycle bins, photo libraries and the like of a NAS, the system or a "
+            "program (images: {pictures}, folders: {folders}; for example {names})",
             pictures=self.pictures,
             folders=self.folders,
             names=", ".join(map(shown, self.names)),

@@ -91,7 +91,9 @@ def test_a_subvolume_inside_the_inbox_is_named_and_a_setting_files_it(
     inbox = subvolume(drive / "inbox")
     picture = save(KINDS[0], 1, subvolume(inbox / "camera") / "a.png")
     content = picture.read_bytes()
-    sentence = f"{inbox / 'camera'} is on another file system, and stays: cross_mounts = true files what is in it"
+    sentence = (
+        f"{inbox / 'camera'} is on another file system, and is not looked into: cross_mounts = true files what is in it"
+    )
     assert survey(inbox, recursive=True, excluded=[]).not_entered == [sentence]
     arguments = ("watch", "--watch", str(inbox), "--threshold", "0", "--once")
     passed_over = run("daemon", *arguments, cwd=tmp_path)

@@ -91,7 +91,7 @@ def test_what_goes_wrong_reaches_people_though_one_server_is_dead(tmp_path: Path
                 )
             )
         stack.callback(sender.terminate)
-        wait_for(all_got("no picture has come into"), "silence")
+        wait_for(all_got("no image has come into"), "silence")
         wait_for(all_got("is nearly full"), "a full drive")
         file_pictures(tmp_path, "stripes", range(40))  # while one server is dead; all go to the others
         wait_for(all_got("come into"), "the end of the silence")

@@ -23,7 +23,7 @@ def inbox_with_others(folder: Path) -> Path:
     return inbox
 
 
-SAID = "2 other files in {} are not looked at: their names do not end like those of pictures ("
+SAID = "2 other files in {} are not looked at: their names do not end like those of images ("
 
 
 def test_sort_says_how_many_files_it_did_not_look_at(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def test_a_promise_lapses_with_a_lesson_and_is_made_again_by_an_audit(place: Pat
         drag(place, file_pictures(place, "discs", range(12)), NEW)
         lapsed = wait_for_promise(place, running, audited=False)
         assert lapsed.classes == ["fog", "stripes", NEW]
-        running.wait_until_said("at most 10 % wrong is promised no longer")
+        running.wait_until_said("at most 10 % wrong is no longer promised")
         wait_for(lambda: "an audit on the review page can" in says(place), "status says so")
         for kind in FOLDERS:
             file_pictures(place, kind, range(100, 114))
@@ -117,7 +117,7 @@ def test_a_promise_lapses_with_a_lesson_and_is_made_again_by_an_audit(place: Pat
         renewed = wait_for_promise(place, running, audited=True)
         assert renewed.kept_promise is not None
         assert (renewed.kept_promise.max_error, renewed.kept_promise.certainty) == (0.1, 0.95)
-        running.wait_until_said(f"95 % certain, as {renewed.audited} audited pictures tell")
-        wait_for(lambda: f"as {renewed.audited} audited pictures tell" in says(place), "status says so")
+        running.wait_until_said(f"95 % certain, as {renewed.audited} audited images tell")
+        wait_for(lambda: f"as {renewed.audited} audited images tell" in says(place), "status says so")
         assert running.terminate() == 0
     assert "internal error" not in running.log()

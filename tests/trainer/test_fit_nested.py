@@ -72,7 +72,7 @@ def test_the_run_tells_of_both_levels(nested: FitOutcome) -> None:
     assert above["filed"] >= 8
     assert metrics["thresholds"]["levels"][0]["depth"] == 1
     report = (nested.run / "report.txt").read_text(encoding="utf-8")
-    assert "sure of for the folder above their class (cold/) go there" in report
+    assert "sure belong in the folder above their class (cold/) go there" in report
     assert "mistakes within it" in report
     assert (nested.run / "confusion_matrix_folders.png").exists()
 

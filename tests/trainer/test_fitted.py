@@ -45,14 +45,14 @@ def test_where_a_promise_cannot_be_kept_only_the_surest_are_filed_and_one_senten
     sure = checkpoints.load(outcome.run).metadata.served_threshold
     assert sure >= 0.99
     in_force = (
-        f"pictures it is less than {percent(sure)} % sure of go to others/ (only the surest are filed, since at most "
+        f"images it is less than {percent(sure)} % sure of go to others/ (only the surest are filed, since at most "
         "1 % wrong was asked for and nothing can be promised; promising 1 % with 95 % certainty takes about "
     )
     assert in_force in said
     assert in_force in (outcome.run / "report.txt").read_text(encoding="utf-8")
     assert outcome.published
-    assert said.count("will get no more pictures") == 1
-    assert said.index("will get no more pictures") < said.index("\npublished")
+    assert said.count("will get no more images") == 1
+    assert said.index("will get no more images") < said.index("\npublished")
     metadata = checkpoints.load(outcome.run).metadata
     assert (metadata.threshold, metadata.max_error, metadata.promises) == (sure, 0.01, [])
     assert metadata.settings["max_error"] == 0.01

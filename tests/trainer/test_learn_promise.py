@@ -80,7 +80,7 @@ def test_a_promise_lapses_and_audits_renew_it(runs: Path, tmp_path: Path, capsys
     assert teach(runs, write(tmp_path / "labels", labels)) == 0
     lapsed = served(runs)
     assert (lapsed.promise_lapsed, lapsed.kept_promise) == (True, None)
-    assert "is promised no longer" in report(runs)
+    assert "is no longer promised" in report(runs)
     drawn = {path: colour for colour in COLOURS for path in pictures(tmp_path / "drawn", colour, range(100, 130))}
     sample = write(tmp_path / "audited", drawn, "audited")
     capsys.readouterr()
@@ -89,7 +89,7 @@ def test_a_promise_lapses_and_audits_renew_it(runs: Path, tmp_path: Path, capsys
     assert (renewed.promise_lapsed, renewed.audited) == (False, 90)
     assert renewed.kept_promise is not None
     assert (renewed.kept_promise.max_error, renewed.kept_promise.certainty) == (MAX_ERROR, 0.95)
-    assert "as 90 audited pictures tell" in report(runs)
+    assert "as 90 audited images tell" in report(runs)
     again = dict.fromkeys(pictures(tmp_path / "sorted", "green", range(200, 206)), "green")
     code = teach(runs, write(tmp_path / "labels", labels | drawn | again), "--audited", str(sample))
     assert code in (0, NOT_PUBLISHED)

@@ -194,7 +194,7 @@ def test_ten_pictures_of_one_moment_are_learned_as_one(
 def test_few_images_wait(runs: Path, folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = write_labels(tmp_path / "labels.jsonl", [(path, "dog") for path, _ in labels_of(folders)[:4]])
     assert teach(runs, file) == NOT_PUBLISHED
-    assert "there are 4 labelled images, and it takes 5" in capsys.readouterr().out
+    assert "only 4 of the labels can be learned from yet, and a lesson takes 5" in capsys.readouterr().out
     assert [path.name for path in runs.iterdir()] == [".lesson.lock"]
 
 

@@ -105,7 +105,7 @@ def test_they_are_not_tried_where_nothing_tells_what_they_do_to_a_class(
     for path in sorted((few / "square").iterdir())[1:]:
         path.unlink()
     outcome = fitted_with(few, tmp_path / "runs", inbox)
-    assert "not tried: for that, every class needs a held-out picture" in capsys.readouterr().out
+    assert "not tried: for that, every class needs a held-out image" in capsys.readouterr().out
     assert not figures(outcome)["taken"]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from models.checkpoints.metadata import Metadata
 from models.deciding.rule import DecisionRule
-from models.text.language import tr, trn
+from models.text.language import tr
 from trainer.data.folds import NEVER
 from trainer.heads.candidates import USUAL_STRENGTH
 from trainer.heads.recipe import Recipe
@@ -48,10 +48,9 @@ def adapt(origin: Origin, answers: Answers, filed: FiledImages, audits: Audits, 
     """Fit and judge what people taught. Raises `NothingPublished` where there are too few images."""
     if len(answers.by_sha256) < LEAST_IMAGES:
         raise NothingPublished(
-            trn(
-                "there is 1 labelled image, and it takes {least}",
-                "there are {count} labelled images, and it takes {least}",
-                len(answers.by_sha256),
+            tr(
+                "only {count} of the labels can be learned from yet, and a lesson takes {least}",
+                count=len(answers.by_sha256),
                 least=LEAST_IMAGES,
             )
         )

@@ -145,7 +145,7 @@ def _compare_records(current: Checkpoint, predictions: LabelledPredictions, run:
     """Compare the recorded held-out accuracies, where no image is common to both."""
     recorded, own = current.metadata.metrics.get("accuracy"), predictions.figures().get("accuracy")
     if recorded is None:
-        return Verdict(True, tr("there is no image to compare it with {run} on", run=run))
+        return Verdict(True, tr("there is no image on which to compare it with {run}", run=run))
     if own is None:
         text = tr(
             "its accuracy is unknown, because no image was held out, and that of {run} is {accuracy:.3f}",

@@ -104,8 +104,8 @@ def _sentence(level: Level, requested: float | None, counts: ThresholdCounts, na
     here = next((each for each in counts.inner if each.depth == level.depth), None)
     if here is None:
         return tr(
-            "none of these goes into the folder above its class ({names}), however sure that is: at most {asked:.3g} % "
-            "wrong cannot be promised there",
+            "no image goes into the folder above its class ({names}), however sure that is: at most "
+            "{asked:.3g} % wrong cannot be promised there",
             names=names,
             asked=100 * (requested or 0.0),
         )
@@ -118,13 +118,13 @@ def _sentence(level: Level, requested: float | None, counts: ThresholdCounts, na
     }
     if requested is None:
         return tr(
-            "but those it is {sure} % sure of for the folder above their class ({names}) go there: "
-            "of {images} judged images {filed}, {wrong} of them wrongly",
+            "but images that it is {sure} % sure belong in the folder above their class ({names}) go there: "
+            "{filed} of {images} judged images, {wrong} of them wrongly",
             **values,
         )
     return tr(
-        "but those it is {sure} % sure of for the folder above their class ({names}) go there ({why}): "
-        "of {images} judged images {filed}, {wrong} of them wrongly",
+        "but images that it is {sure} % sure belong in the folder above their class ({names}) go there "
+        "({why}): {filed} of {images} judged images, {wrong} of them wrongly",
         why=what_holds(level.promise, requested) if level.promise is not None else why_lapsed(requested),
         **values,
     )

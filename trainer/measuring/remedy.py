@@ -36,27 +36,26 @@ class Remedy:
         if self.images is None and not self.labels:
             if labels_are_listed:
                 return tr(
-                    "so many of the surest are wrong that more pictures like these would not do: "
-                    "advice.txt lists the labels to look at"
+                    "so many of the surest are wrong that more images like these would not help: advice.txt "
+                    "lists the labels to look at"
                 )
-            return tr("so many of the surest are wrong that more pictures like these would not do")
+            return tr("so many of the surest are wrong that more images like these would not help")
         if self.images is None:
             return tr(
-                "promising {asked:.3g} % with {certainty:.3g} % certainty takes these labels put right, "
-                "if they are wrong: {names}",
+                "promising {asked:.3g} % with {certainty:.3g} % certainty takes that these labels are "
+                "corrected, if they are wrong: {names}",
                 names=names,
                 **values,
             )
         if not self.labels:
             return tr(
-                "promising {asked:.3g} % with {certainty:.3g} % certainty takes about {images} "
-                "more pictures like these",
+                "promising {asked:.3g} % with {certainty:.3g} % certainty takes about {images} more images like these",
                 images=self.images,
                 **values,
             )
         return tr(
-            "promising {asked:.3g} % with {certainty:.3g} % certainty takes about {images} more pictures like these, "
-            "or these labels put right, if they are wrong: {names}",
+            "promising {asked:.3g} % with {certainty:.3g} % certainty takes about {images} more images like "
+            "these, or that these labels are corrected, if they are wrong: {names}",
             images=self.images,
             names=names,
             **values,

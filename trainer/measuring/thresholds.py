@@ -116,9 +116,9 @@ class Thresholds:
         if now.filed >= few:
             return []
         warning = (
-            tr("warning: with this threshold nearly every picture goes to others/")
+            tr("warning: with this threshold nearly every image goes to others/")
             if now.filed
-            else tr("warning: with this threshold every picture goes to others/")
+            else tr("warning: with this threshold every image goes to others/")
         )
         lenient = None if self.lenient is None else predictions.counts_at(self.lenient)
         if lenient is not None and lenient.filed >= few:
@@ -148,12 +148,12 @@ class Thresholds:
         counts, why = predictions.counts_at(self.threshold), self._why(predictions)
         if self.threshold == 0:
             return tr(
-                "only pictures unlike anything it was taught go to others/ ({why}): {told}",
+                "only images unlike anything it was taught go to others/ ({why}): {told}",
                 why=why,
                 told=_what_becomes(counts),
             )
         return tr(
-            "pictures it is less than {sure} % sure of go to others/ ({why}): {told}",
+            "images it is less than {sure} % sure of go to others/ ({why}): {told}",
             sure=percent(self.threshold),
             why=why,
             told=_what_becomes(counts),
@@ -163,7 +163,7 @@ class Thresholds:
         if self.own is not None and self.own == self.given:
             return tr("the threshold that was given")
         if self.requested is None:
-            return tr("the usual threshold, since none was asked for by --max-error")
+            return tr("the default threshold, since --max-error is not given")
         if self.lapsed:
             return why_lapsed(self.requested, is_doubted=self.is_doubted)
         promised = what_holds(self.kept_promise, self.requested, self.audited)

@@ -23,9 +23,9 @@ _MAX_LINES = 100
 _MAX_CLASSES = 5
 #: Another class is clearly likelier than a label when it is so many times as probable.
 _CLEAR_RATIO = 2.0
-_NOTHING_SHOWN = mark("it cannot be told: nothing shows that the classes are told apart at all")
+_NOTHING_SHOWN = mark("unknown: nothing shows that the classes are told apart at all")
 _CONTRADICTED = mark(
-    "Labels of the data set that people contradict, and theirs win: move these pictures into the folder of their class"
+    "Labels of the data set that people contradict, and theirs win: move these images into the folder of their class"
 )
 
 
@@ -78,8 +78,8 @@ def advice(
             list(_wrong_label_lines(predictions, judged)),
         ),
         _section(
-            tr("Pictures under several labels: leave each under one"),
-            tr("no picture lies under two labels"),
+            tr("Images under several labels: leave each under one"),
+            tr("no image lies under two labels"),
             [f"{shown(finding.name)}: {shown(finding.detail)}" for finding in findings if finding.kind == "two-labels"],
         ),
         _section(
@@ -87,12 +87,12 @@ def advice(
         ),
         _section(
             tr("What twice as many images of every class would bring, judging by what a quarter of these brought"),
-            tr("it cannot be told: too few images or mistakes, very many images, or fine-tuned backbones"),
+            tr("unknown: too few images or mistakes, very many images, or fine-tuned backbones"),
             [] if growth is None else list(_growth_lines(predictions, growth)),
         ),
         _section(
-            tr("Pictures of a kind that has no class, judging by each class left out in turn"),
-            tr("it cannot be told: fewer than four classes, too few images, or fine-tuned backbones")
+            tr("Images of a kind that has no class, judging by each class left out in turn"),
+            tr("unknown: fewer than four classes, too few images, or fine-tuned backbones")
             if missing is None
             else tr("nearly all would be refused, whatever class were missing"),
             missing or [],
@@ -155,7 +155,7 @@ def _growth_lines(predictions: LabelledPredictions, growth: Growth) -> Iterator[
     wrong = 1 - predictions.right.mean()
     avoided = (accuracy_with_doubled_images(growth) - with_all) / (1 - with_all) if with_all < 1 else 0.0
     yield tr(
-        "about {more:.1f} more of 100 pictures would be right ({now:.1%} are now, about {then:.1%} then)",
+        "about {more:.1f} more of 100 images would be right ({now:.1%} are now, about {then:.1%} then)",
         more=100 * avoided * wrong,
         now=1 - wrong,
         then=1 - wrong + avoided * wrong,
@@ -167,10 +167,10 @@ def _growth_lines(predictions: LabelledPredictions, growth: Growth) -> Iterator[
         least, fewer, most = (round(value * ratio) for value in (outlook.low, outlook.avoided, outlook.high))
         if fewer:
             text = (
-                mark("{name}: {count} images more would spare about {fewer} of its {mistakes} mistakes")
+                mark("{name}: {count} more images would prevent about {fewer} of its {mistakes} mistakes")
                 if least == most
                 else mark(
-                    "{name}: {count} images more would spare about {fewer} of its {mistakes} mistakes "
+                    "{name}: {count} more images would prevent about {fewer} of its {mistakes} mistakes "
                     "(likely {least} to {most})"
                 )
             )

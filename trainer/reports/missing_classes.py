@@ -37,7 +37,7 @@ def missing_figures(missing: MissingClasses, classes: Sequence[str], threshold: 
 def missing_sentence(missing: MissingClasses, threshold: float) -> str:
     """Say what becomes of images of no class, over all classes."""
     return tr(
-        "of pictures that resemble yours but are of none of your classes, about {share:.0%} would be filed "
+        "of images that resemble yours but are of none of your classes, about {share:.0%} would be filed "
         "(judging by each class left out in turn; advice.txt names the worst)",
         share=_mean_share(missing, threshold),
     )
@@ -50,8 +50,8 @@ def missing_class_lines(missing: MissingClasses, classes: Sequence[str], thresho
         into = missing.mostly_into(label, threshold)
         if into is not None and shares[label] >= _POOR:
             yield tr(
-                "{name}: without such a class about {share:.0%} of these pictures would be filed wrongly, most of them "
-                "into {other}",
+                "{name}: without such a class about {share:.0%} of these images would be filed wrongly, most "
+                "of them into {other}",
                 name=shown(classes[label]),
                 share=shares[label],
                 other=shown(classes[into]),

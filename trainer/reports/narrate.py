@@ -182,15 +182,15 @@ def unrecognised(predictions: LabelledPredictions) -> list[str]:
             text = trn(
                 "warning: {name}: its only picture is not recognised: "
                 "give this class more pictures, or look at its folder",
-                "warning: {name}: none of its {count} pictures is recognised: "
-                "give this class more pictures, or look at its folder",
+                "warning: {name}: none of its {count} images is recognised: give this class more images, or "
+                "look at its folder",
                 count,
                 name=name,
             )
             warnings.append(text)
         elif 1 < count < _FEW:
             text = tr(
-                "warning: {name}: only {count} pictures tell how well this class is recognised: give it more",
+                "warning: {name}: only {count} images tell how well this class is recognised: give it more",
                 name=name,
                 count=count,
             )

@@ -165,7 +165,7 @@ def images(
             count=parted,
         )
         say("", text)
-        say("", tr("they judge each other, so the figures hold only for more pictures of the same camera or form"))
+        say("", tr("they judge each other, so the figures hold only for more images of the same camera or form"))
 
 
 def division(data_set: DataSet, *, verbose: bool) -> None:
@@ -179,11 +179,11 @@ def division(data_set: DataSet, *, verbose: bool) -> None:
         )
         say(tr("folds"), text)
     elif not judged:
-        say(tr("folds"), tr("none: no class has two different pictures, so no image can be held out"))
+        say(tr("folds"), tr("none: no class has two different images, so no image can be held out"))
     unjudged = sorted(set(range(len(data_set.classes))) - set(data_set.labels[data_set.folds != NEVER].tolist()))
     if unjudged:
         names = listed([data_set.classes[label] for label in unjudged], _LISTED)
-        text = tr("warning: {names}: one picture only, so nothing tells how well this class is recognised", names=names)
+        text = tr("warning: {names}: one image only, so nothing tells how well this class is recognised", names=names)
         say("", text)
     sizes = np.bincount(data_set.labels, minlength=len(data_set.classes))
     if similar := int(((data_set.folds == NEVER) & (sizes[data_set.labels] > 1)).sum()):

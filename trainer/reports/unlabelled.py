@@ -25,7 +25,7 @@ def unlabelled_sentences(
     if propagation is None and not is_tuned:
         return [
             tr(
-                "the unlabelled images are not tried: for that, every class needs a held-out picture that tells "
+                "the unlabelled images are not tried: for that, every class needs a held-out image that tells "
                 "whether they help it"
             )
         ]

@@ -94,16 +94,16 @@ class DroppedClasses:
             return []
         return [
             trn(
-                "warning: {count} class folder of {model} will get no more pictures: {names}",
-                "warning: {count} class folders of {model} will get no more pictures: {names}",
+                "warning: {count} class folder of {model} will get no more images: {names}",
+                "warning: {count} class folders of {model} will get no more images: {names}",
                 len(self.classes),
                 model=self.model,
                 names=listed(self.classes, _LISTED),
             ),
-            tr("such pictures go to the nearest of the new classes or to others/; what was filed stays where it is"),
+            tr("such images go to the nearest of the new classes or to others/; what was filed stays where it is"),
             tr(
-                "to keep them, give each a folder of pictures in the data set and fit again; "
-                "to go back: python -m trainer rollback --output-dir {folder}",
+                "to keep them, give each a folder of images in the data set and fit again; to go back: python "
+                "-m trainer rollback --output-dir {folder}",
                 folder=self.folder,
             ),
         ]

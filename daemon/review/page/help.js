@@ -13,7 +13,7 @@ export function makeHelp() {
     ["Delete", t("back to the inbox, where it stays until it is released")],
     ["Backspace, Ctrl+Z", t("undo the last decision")],
     ["← → ↑ ↓", t("move")],
-    [t("Space"), t("large picture, and back to the grid")],
+    [t("Space"), t("large image, and back to the grid")],
     [t("Shift + arrow"), t("select a range")],
     [t("Shift + Space"), t("select or unselect")],
     ["Ctrl+A", t("select all that are shown")],

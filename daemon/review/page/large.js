@@ -23,9 +23,9 @@ export class Large {
     this.element = el(
       "figure",
       { class: "large", tabindex: "-1", hidden: true },
-      el("button", { class: "quiet large-before", "aria-label": t("Previous picture"), onclick: () => step("left") }, "‹"),
+      el("button", { class: "quiet large-before", "aria-label": t("Previous image"), onclick: () => step("left") }, "‹"),
       this.frame,
-      el("button", { class: "quiet large-after", "aria-label": t("Next picture"), onclick: () => step("right") }, "›"),
+      el("button", { class: "quiet large-after", "aria-label": t("Next image"), onclick: () => step("right") }, "›"),
       el("button", { class: "quiet large-close", "aria-label": t("Back to the grid"), onclick: closed }, "×"),
       this.text,
     );

@@ -64,7 +64,7 @@ export class Classes {
 
   /** @param {number} progress */
   #wait(progress) {
-    fill(this.progress, t("Comparing the pictures: {share}", { share: percent(progress) }));
+    fill(this.progress, t("Comparing the images: {share}", { share: percent(progress) }));
     clearTimeout(this.timer);
     this.timer = setTimeout(() => void this.#look(), AGAIN_MS);
   }

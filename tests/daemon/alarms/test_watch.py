@@ -120,7 +120,7 @@ def test_a_silent_inbox_is_told_once_and_its_first_picture_ends_that(place: Plac
     with place.watch() as watch:
         (event,) = place.wait(watch, lambda events: events)
         assert (event.cause, event.subject, event.over) == ("silence", str(place.inbox), False)
-        assert "no picture has come into" in sentence(event)
+        assert "no image has come into" in sentence(event)
         assert [alarm.cause for alarm in watch.health().now] == ["silence"]
     with place.watch() as watch:  # the next start says nothing more
         watch.outcome(place.outcome("new.jpg"))

@@ -98,7 +98,7 @@ def test_what_is_no_layout_is_refused_at_the_start(office: Office, monkeypatch: 
     ("layout", "said"),
     [
         ("{class}/%Y", "in the layout {class}/%Y, %Y is no time, but a part of the name"),
-        ("{class}/{stem}", "the layout {class}/{stem} makes a folder for each picture, and the daemon watches each"),
+        ("{class}/{stem}", "the layout {class}/{stem} makes a folder for each image, and the daemon watches each"),
         ("{class}/{taken:%Y}/100%", None),
     ],
 )

@@ -47,7 +47,7 @@ def test_held_images_are_released(office: Office) -> None:
         f"{inbox}/a.jpg is released",
         f"{inbox}/b.jpg is released",
         "2 released, 1 not",
-        "The daemon on their inbox files them, now or when it is started.",
+        "The daemon that watches their inbox files them, at once or when it is started.",
     ]
     assert held(office) == ["c.jpg"]
     (row,) = office.json("release", "--all")

@@ -80,7 +80,7 @@ def test_people_read_everything_at_a_glance() -> None:
         "inbox       /usb (MISSING: No such file or directory)",
         "output      /sorted",
         "model       hybrid, checkpoint 0123456789ab; classes: 4, reloads: 2",
-        "threshold   pictures it is less than 75 % sure of, or that are unlike anything it was taught, go to others/: "
+        "threshold   images it is less than 75 % sure of, or that are unlike anything it was taught, go to others/: "
         "so at most 1 % of those filed are wrong",
         "queue       3 waiting, 1 in flight",
         "oldest      waiting for 10 s",
@@ -104,7 +104,7 @@ def test_what_an_english_daemon_has_said_is_told_in_korean() -> None:
 def test_from_when_on_images_are_rolled_up() -> None:
     one, two = ({"levels": levels} for levels in ({1: 0.9}, {1: 0.9, 2: 0.85}))
     healths = [HEALTH.model_copy(update={"threshold": HEALTH.threshold.model_copy(update=more)}) for more in (one, two)]
-    line = "rolled up   pictures it is not so sure of go into "
+    line = "rolled up   images it is not so sure of go into "
     assert f"{line}the folder above their class if it is at least 90 % sure that they belong there\n" in as_text(
         healths[0], True, 1100.0
     )
@@ -128,7 +128,7 @@ def test_thresholds_and_outputs_of_classes_are_lined_up_with_the_rest() -> None:
     width = len("output of classes")
     rows = {line[:width].rstrip(): line[width:] for line in text.splitlines()}
     assert rows["output of classes"] == " /far"
-    assert rows["of classes"] == " pictures of these need at least, by their rules: dog 50 %, receipt 90 %"
+    assert rows["of classes"] == " images of these need at least, by their rules: dog 50 %, receipt 90 %"
     assert rows["images"].startswith(" 12 ")
 
 

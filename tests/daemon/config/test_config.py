@@ -87,8 +87,8 @@ def test_the_example_of_a_rule_in_the_shipped_file_is_one(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("class = 3", 'class in config.toml is no table: rules of a class are written below [class."receipt"]'),
-        ("[class]\nreceipt = 3", 'class."receipt" in config.toml is no table: rules'),
+        ("class = 3", 'class in config.toml is not a table: the rule of a class is written below [class."receipt"]'),
+        ("[class]\nreceipt = 3", 'class."receipt" in config.toml is not a table: the rule'),
         (
             '[class."영수증"]\nthreshold = 2',
             'class."영수증".threshold in config.toml is 2, which is not valid: give a number from 0 to 1',
@@ -106,14 +106,14 @@ def test_the_example_of_a_rule_in_the_shipped_file_is_one(tmp_path: Path) -> Non
         ('[class.a]\nlayout = "{clas}"', "class.\"a\".layout in config.toml is '{clas}', which is not valid: there is"),
         (
             '[class.a]\nlayot = "x"',
-            'class."a".layot in config.toml is nothing that a rule says (did you mean layout?): it may say threshold,',
+            'class."a".layot in config.toml is not a setting of a rule (did you mean layout?): a rule may have ',
         ),
         (
             "[class.a]\non_filed = 3",
             'class."a".on_filed in config.toml is 3, which is not valid: give a command with its options',
         ),
         ("[rules.a]\nthreshold = 0.5", "rules in config.toml is not a setting"),
-        ('[class."\u00e9"]\n[class."e\u0301"]', "two rules are of one class, '\u00e9': keep one of them"),
+        ('[class."\u00e9"]\n[class."e\u0301"]', "two rules are for one class, '\u00e9': keep one of them"),
     ],
 )
 def test_what_is_wrong_with_a_rule_is_said_with_its_class_and_key(text: str, sentence: str) -> None:
@@ -133,8 +133,8 @@ def test_rules_are_given_in_the_file_only(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_the_output_of_a_class_contradicts_no_other_folder(tmp_path: Path) -> None:
     for output, sentence in {
-        "sorted/in": "one lies inside the other",
-        ".": "one lies inside the other",
+        "sorted/in": "lies inside the other",
+        ".": "lies inside the other",
         "inbox": "is, or lies in,",
         "a-file": "is not a folder",
         "in-it": None,

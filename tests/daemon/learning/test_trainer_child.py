@@ -75,10 +75,14 @@ def test_rubbish_is_called_that(tmp_path: Path, program: str) -> None:
     ("program", "result", "why"),
     [
         ("import sys; sys.stderr.write('a\\ntrainer: no run: fit'); sys.exit(2)", IMPOSSIBLE, "no run: fit"),
-        ("import sys; sys.exit(2)", IMPOSSIBLE, "it says nothing"),
+        ("import sys; sys.exit(2)", IMPOSSIBLE, "it gave no reason"),
         ("import sys; print('oh', file=sys.stderr); sys.exit(1)", BROKEN, "it ended with code 1: oh"),
         ("raise MemoryError", BROKEN, "it needs more memory than it may use (learn_memory_mb)"),
-        ("import os; os.kill(os.getpid(), 9)", BROKEN, "it was killed, perhaps for want of memory (learn_memory_mb)"),
+        (
+            "import os; os.kill(os.getpid(), 9)",
+            BROKEN,
+            "it was killed, perhaps because it ran out of memory (learn_memory_mb)",
+        ),
         ("import os; os.kill(os.getpid(), 6)", BROKEN, "it was ended by signal 6"),
     ],
 )

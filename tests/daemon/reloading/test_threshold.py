@@ -59,13 +59,13 @@ PROMISED = Promise(max_error=0.02, certainty=0.95, threshold=0.75, coverage=0.8)
             "only the surest are filed, since at most 1 % wrong was asked for and nothing can be promised; "
             "report.txt of the run says what 1 % takes",
         ),
-        (None, {}, DEFAULT_THRESHOLD, "the usual threshold, since none was asked of the checkpoint"),
+        (None, {}, DEFAULT_THRESHOLD, "the default threshold, since the checkpoint has none of its own"),
         (
             None,
             {"promises": PROMISES},
             DEFAULT_THRESHOLD,
-            "the usual threshold, since none was asked of the checkpoint; it can promise at most this share of "
-            "mistakes: 0.5 % with --threshold 0.99; 5 % with --threshold 0.625",
+            "the default threshold, since the checkpoint has none of its own; at most this share of mistakes can be "
+            "promised: 0.5 % with --threshold 0.99; 5 % with --threshold 0.625",
         ),
     ],
 )
@@ -74,7 +74,7 @@ def test_the_users_counts_then_the_checkpoints_then_the_usual_one(
 ) -> None:
     found = in_force(chosen, small_checkpoint(**NOTHING | changes).metadata)
     assert (found.value, found.why) == (value, why)
-    assert str(found) == f"pictures it is less than {100 * value:.3g} % sure of go to others/: {why}"
+    assert str(found) == f"images it is less than {100 * value:.3g} % sure of go to others/: {why}"
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_the_reason_is_in_the_language_of_who_asks(chosen: float | None, changes
         (
             None,
             {"threshold": 0.0, "unknown": Unknown(limit=1.0, refused=0.02)},
-            "only pictures unlike anything it was taught go to others/: the checkpoint's own threshold",
+            "only images unlike anything it was taught go to others/: the checkpoint's own threshold",
         ),
     ],
 )
@@ -152,12 +152,12 @@ def test_checkpoints_that_keep_what_was_asked_for_otherwise_are_not_alike() -> N
 def test_what_becomes_of_unsure_images_is_said_as_it_is(settings: dict[str, Any], what: str) -> None:
     metadata = small_checkpoint(**NOTHING | {"threshold": 0.7}).metadata
     said = str(PipelineSettings.from_settings(config.load(settings)).threshold_for(metadata))
-    assert said == f"pictures it is less than 70 % sure of {what}: the checkpoint's own threshold"
+    assert said == f"images it is less than 70 % sure of {what}: the checkpoint's own threshold"
 
 
 def test_a_threshold_near_1_is_not_said_to_be_100_percent() -> None:
     metadata = small_checkpoint(**NOTHING | {"threshold": 0.99996}).metadata
-    assert str(in_force(None, metadata)).startswith("pictures it is less than 99.996 % sure of go to others/")
+    assert str(in_force(None, metadata)).startswith("images it is less than 99.996 % sure of go to others/")
 
 
 @pytest.mark.parametrize(("chosen", "too"), [(None, True), (0.1, True), (0.0, False)])
@@ -178,7 +178,7 @@ def test_a_promise_that_a_lesson_ended_is_said_to_be_over() -> None:
     }
     found = in_force(None, small_checkpoint(**NOTHING | changes).metadata)
     assert found.value == 0.8
-    assert "the threshold of before the lesson; at most 2 % wrong is promised no longer" in str(found)
+    assert "the threshold from before the lesson; at most 2 % wrong is no longer promised" in str(found)
 
 
 @pytest.mark.parametrize(("chosen", "levels"), [(None, {1: 0.7}), (0.8, {1: 0.8}), (0.0, {1: 0.0})])

@@ -64,7 +64,7 @@ def test_other_devices_are_left_out_unless_they_are_wanted(desks: Callable[..., 
     try:
         desk = desks(outer, poll=True, poll_seconds=0.02)
         desk.nothing()
-        sentence = f"{inner} is on another file system, and stays: cross_mounts = true files what is in it"
+        sentence = f"{inner} is on another file system, and is not looked into: cross_mounts = true files what is in it"
         assert logged.count(sentence) == 1
         assert desk.watcher.status().inboxes[0].not_entered >= 1
         assert path in desks(outer, poll=True, poll_seconds=0.02, cross_mounts=True).collect(1)

@@ -75,7 +75,7 @@ def test_it_is_counted_and_said_once(tmp_path: Path, logged: list[str]) -> None:
     for _ in range(3):
         passed = survey(tmp_path, recursive=True, excluded=[])
         tell(passed)
-    said = "(pictures: 7, folders: 3; for example "
+    said = "(images: 7, folders: 3; for example "
     assert (passed.count, passed.leftovers.pictures) == (0, 7)
     assert {"Trash", "x.photoslibrary"} < {*passed.leftovers.names, "Folder.jpg", "@eaDir"}
     assert len([line for line in logged if said in line and line.startswith(f"{tmp_path}: left alone:")]) == 1

@@ -47,8 +47,8 @@ def test_a_class_folder_elsewhere_than_in_the_output_is_told(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("names", "said"),
     [
-        (["noext"], "1 other file in {} is not looked at: its name does not end like those of pictures (noext)"),
-        (["a\nb", "a\nb\x1b"], r"2 other files in {} are not looked at: their names do not end like those of pictures"),
+        (["noext"], "1 other file in {} is not looked at: its name does not end like those of images (noext)"),
+        (["a\nb", "a\nb\x1b"], r"2 other files in {} are not looked at: their names do not end like those of images"),
     ],
 )
 def test_one_line_says_it(tmp_path: Path, names: list[str], said: str) -> None:
@@ -88,6 +88,6 @@ def test_a_link_to_a_folder_is_named_and_one_to_what_is_known_is_not(tmp_path: P
     (inbox / "same").symlink_to("inside")
     (inbox / "gone").symlink_to("nowhere")
     passed = survey(inbox, recursive=True, excluded=[tmp_path / "sorted"])
-    what = f"{inbox}/card is a link to a folder, and stays"
+    what = f"{inbox}/card is a link to a folder, and is not followed"
     assert passed.not_entered == [f"{what}: for what is in it, add --watch {tmp_path}/elsewhere"]
     assert survey(inbox, recursive=False, excluded=[]).not_entered == []

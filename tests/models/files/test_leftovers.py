@@ -94,5 +94,5 @@ def test_pictures_are_counted(tmp_path: Path) -> None:
     left.count_folder(pictures_in(str(tmp_path)), "Trash")
     left.count_folder(0, "#recycle")
     left.count_image("Folder.jpg")
-    assert str(left).endswith("or a program (pictures: 4, folders: 1; for example Trash, Folder.jpg)")
+    assert str(left).endswith("or a program (images: 4, folders: 1; for example Trash, Folder.jpg)")
     assert pictures_in(str(tmp_path / "gone")) == 0

@@ -53,7 +53,7 @@ def test_the_promises_that_can_be_made_are_made_and_said() -> None:
     )
     served, *others = made.sentences(images)
     assert served.startswith(
-        f"pictures it is less than {100 * made.promises[2].threshold:.3g} % sure of go to others/ (at most 3 % of "
+        f"images it is less than {100 * made.promises[2].threshold:.3g} % sure of go to others/ (at most 3 % of "
         f"those filed are wrong, 95 % certain): of 2000 judged images {round(2000 * made.promises[2].coverage)} ("
     )
     for sentence, other in zip(others, [*made.promises[:2], *made.promises[3:]], strict=True):
@@ -69,8 +69,8 @@ def test_without_a_promise_the_usual_threshold_is_in_force_and_the_others_are_th
     made = choose_thresholds(np.linspace(0.4, 1, 500), np.full(500, True), None, names(500))
     served, *others = made.sentences(SOME)
     assert served == (
-        "pictures it is less than 50 % sure of go to others/ (the usual threshold, since none was asked for by "
-        "--max-error): of 200 judged images 150 (75.0%) are filed, 3 of them wrongly (2.00%)"
+        "images it is less than 50 % sure of go to others/ (the default threshold, since --max-error is not "
+        "given): of 200 judged images 150 (75.0%) are filed, 3 of them wrongly (2.00%)"
     )
     assert others == [
         "with --threshold 0.0001 (files all but what is unlike anything it was taught), 95.0% of the judged images are "
@@ -83,7 +83,7 @@ def test_a_threshold_of_nothing_is_not_told_as_one() -> None:
     images = predictions(np.linspace(0.4, 1, 500), np.full(500, True), np.arange(500) < 5)
     served, *_ = thresholds_for(images, np.arange(500), 0.05, names(500)).sentences(images)
     assert served == (
-        "only pictures unlike anything it was taught go to others/ (at most 5 % of those filed are wrong, 95 % "
+        "only images unlike anything it was taught go to others/ (at most 5 % of those filed are wrong, 95 % "
         "certain): of 500 judged images 495 (99.0%) are filed, 0 of them wrongly (0.00%)"
     )
 
@@ -109,9 +109,9 @@ def said(count: int, requested: float, wrong: Sequence[int] = (), least: float =
 def test_a_promise_that_is_less_certain_says_so_and_how_many_images_would_make_it_certain() -> None:
     made, sentence = said(250, 0.01)
     assert sentence == (
-        "pictures it is less than 70 % sure of go to others/ (at most 1 % of those filed are wrong, but only 80 % "
-        "certain; promising 1 % with 95 % certainty takes about 54 more pictures like these"
-    ).replace("pictures it is less than 70 % sure of", "only pictures unlike anything it was taught")
+        "images it is less than 70 % sure of go to others/ (at most 1 % of those filed are wrong, but only 80 % "
+        "certain; promising 1 % with 95 % certainty takes about 54 more images like these"
+    ).replace("images it is less than 70 % sure of", "only images unlike anything it was taught")
     assert made.kept_promise == made.promises[0]
     assert (made.promises[0].max_error, made.promises[0].certainty) == (0.01, 0.8)
     assert [each.max_error for each in made.promises] == [0.01, 0.02, 0.05, 0.1]
@@ -120,8 +120,8 @@ def test_a_promise_that_is_less_certain_says_so_and_how_many_images_would_make_i
 def test_an_estimate_is_not_called_a_promise() -> None:
     made, sentence = said(130, 0.01)
     assert sentence == (
-        "pictures it is less than 70 % sure of go to others/ (by estimate about 1 % of those filed are wrong, which is "
-        "not certain; promising 1 % with 95 % certainty takes about 190 more pictures like these"
+        "images it is less than 70 % sure of go to others/ (by estimate about 1 % of those filed are wrong, which is "
+        "not certain; promising 1 % with 95 % certainty takes about 190 more images like these"
     )
     assert made.promises[0].certainty is None
     assert [each.max_error for each in made.promises] == [0.01, 0.05, 0.1]
@@ -132,7 +132,7 @@ def test_a_promise_of_more_mistakes_says_what_it_is() -> None:
     made, sentence = said(75, 0.01)
     assert sentence.endswith(
         "(at most 4 % of those filed are wrong, 95 % certain; 1 % cannot be promised; "
-        "promising 1 % with 95 % certainty takes about 240 more pictures like these"
+        "promising 1 % with 95 % certainty takes about 240 more images like these"
     )
     assert made.kept_promise is not None
     assert made.threshold == made.kept_promise.threshold
@@ -141,8 +141,8 @@ def test_a_promise_of_more_mistakes_says_what_it_is() -> None:
 def test_where_nothing_can_be_promised_only_the_surest_are_filed_and_the_sentence_says_why() -> None:
     made, sentence = said(8, 0.01)
     assert sentence == (
-        "pictures it is less than 99 % sure of go to others/ (only the surest are filed, since at most 1 % wrong was "
-        "asked for and nothing can be promised; promising 1 % with 95 % certainty takes about 310 more pictures like "
+        "images it is less than 99 % sure of go to others/ (only the surest are filed, since at most 1 % wrong was "
+        "asked for and nothing can be promised; promising 1 % with 95 % certainty takes about 310 more images like "
         "these"
     )
     assert (made.threshold, made.own, made.kept_promise, made.promises) == (0.99, 0.99, None, [])
@@ -152,14 +152,14 @@ def test_a_threshold_is_not_rounded_to_certainty() -> None:
     confidence = np.concatenate([np.full(20, 0.99999), np.full(5, 0.9999)])
     images = predictions(confidence, np.arange(25) < 20)
     sentence = thresholds_for(images, np.arange(25), 0.01, names(25)).sentences(images)[0]
-    assert sentence.startswith("pictures it is less than 99.99 % sure of go to others/ (only the surest")
+    assert sentence.startswith("images it is less than 99.99 % sure of go to others/ (only the surest")
 
 
 def test_labels_that_stand_in_the_way_of_a_promise_are_named() -> None:
     made, sentence = said(400, 0.01, wrong=[3, 40])
     assert sentence.endswith(
-        "; promising 1 % with 95 % certainty takes these labels put right, if they are wrong: 3.jpg; 40.jpg"
-    ) or ("these labels put right, if they are wrong: 3.jpg" in sentence)
+        "; promising 1 % with 95 % certainty takes that these labels are corrected, if they are wrong: 3.jpg; 40.jpg"
+    ) or ("that these labels are corrected, if they are wrong: 3.jpg" in sentence)
     assert made.remedy is not None
     assert made.remedy.labels[0] == "3.jpg"
 
@@ -177,7 +177,7 @@ def test_where_many_of_the_surest_are_wrong_the_advice_lists_them_unless_nothing
     sentence = made.sentences(images)[0].partition("): of ")[0]
     assert sentence.count("cannot be promised") == 1
     assert sentence.endswith(
-        "; 1 % cannot be promised; so many of the surest are wrong that more pictures like these would not do"
+        "; 1 % cannot be promised; so many of the surest are wrong that more images like these would not help"
         + ("" if is_chance else ": advice.txt lists the labels to look at")
     )
     assert made.kept_promise is not None
@@ -192,19 +192,19 @@ def test_a_threshold_that_files_next_to_nothing_is_warned_of_with_what_would_fil
         return [sentence for sentence in made.sentences(images) if sentence.startswith("warning")]
 
     assert warning(np.linspace(0.97, 0.6, 24), 0.01) == [
-        "warning: with this threshold every picture goes to others/; --max-error 10% instead, or without a promise "
+        "warning: with this threshold every image goes to others/; --max-error 10% instead, or without a promise "
         "--threshold 0.5, would file 24 of the 24 judged images, 0 of them wrongly"
     ]
     assert warning(np.linspace(0.97, 0.45, 12), 0.01) == [
-        "warning: with this threshold every picture goes to others/; --max-error 10% instead would file 12 of the 12 "
+        "warning: with this threshold every image goes to others/; --max-error 10% instead would file 12 of the 12 "
         "judged images, 0 of them wrongly; without a promise, --threshold 0.5 instead would file 10, 0 of them wrongly"
     ]
     assert warning(np.linspace(0.8, 0.6, 8), 0.1, np.arange(8) != 0) == [
-        "warning: with this threshold every picture goes to others/; without a promise, --threshold 0.5 instead would "
+        "warning: with this threshold every image goes to others/; without a promise, --threshold 0.5 instead would "
         "file 8 of the 8 judged images, 1 of them wrongly"
     ]
     assert warning(np.full(8, 0.3), 0.1, np.arange(8) != 0) == [
-        "warning: with this threshold every picture goes to others/"
+        "warning: with this threshold every image goes to others/"
     ]
     assert warning(np.linspace(0.9, 0.6, 500), 0.05) == []
     assert warning(np.empty(0), 0.05) == []
@@ -214,7 +214,7 @@ def test_a_warning_says_whether_all_or_nearly_all_is_refused() -> None:
     images = predictions(np.linspace(0.9, 0.6, 100), np.full(100, True))
     made = choose_thresholds(images.confidence, images.right, None, names(100)).with_given(0.89, insisted=False)
     assert made.sentences(images)[1] == (
-        "warning: with this threshold nearly every picture goes to others/; without a promise, --threshold 0.5 instead "
+        "warning: with this threshold nearly every image goes to others/; without a promise, --threshold 0.5 instead "
         "would file 100 of the 100 judged images, 0 of them wrongly"
     )
 
@@ -247,7 +247,7 @@ def test_a_given_threshold_is_in_force_unless_it_files_more_than_what_was_asked_
     made = plain.with_given(0.7, insisted=False)
     assert (made.threshold, made.own, made.promises) == (0.7, 0.7, plain.promises)
     assert made.sentences(SOME)[0].startswith(
-        "pictures it is less than 70 % sure of go to others/ (the threshold that was given): of 200 "
+        "images it is less than 70 % sure of go to others/ (the threshold that was given): of 200 "
     )
     asked, _ = said(8, 0.01)
     laxer = asked.with_given(0.5, insisted=False)

@@ -62,10 +62,10 @@ def test_the_likeliest_comes_first() -> None:
 def test_nothing_judged_has_nothing_to_say() -> None:
     text = advice(LabelledPredictions(["a", "b"], np.empty(0, np.int64), np.empty((0, 2))), [], [])
     assert "no label looks wrong" in text
-    assert "no picture lies under two labels" in text
+    assert "no image lies under two labels" in text
     assert "no class stands out" in text
-    assert "it cannot be told: too few images or mistakes" in text
-    assert "it cannot be told: fewer than four classes" in text
+    assert "unknown: too few images or mistakes" in text
+    assert "unknown: fewer than four classes" in text
 
 
 def test_classes_are_named_whose_absence_would_hardly_be_noticed() -> None:
@@ -95,7 +95,7 @@ def test_guesses_put_no_label_under_suspicion() -> None:
     assert predictions.is_no_better_than_chance
     assert suspicions(predictions)
     text = advice(predictions, samples(predictions), [])
-    assert "it cannot be told: nothing shows that the classes are told apart at all" in text
+    assert "unknown: nothing shows that the classes are told apart at all" in text
     assert " rather than " not in text
 
 
@@ -118,7 +118,7 @@ def test_what_more_images_would_bring_is_said_of_all_and_of_the_class_that_gains
     assert not re.search(r"likely (\d+) to \1\)", text)
     images = int((predictions.labels == 1).sum())
     own = int((~predictions.right & (predictions.labels == 1)).sum())
-    assert f"  b: {images} images more would spare about {own * 11.7 / 40:.0f} of its {own} mistakes\n" in text
+    assert f"  b: {images} more images would prevent about {own * 11.7 / 40:.0f} of its {own} mistakes\n" in text
     assert "  a: " not in text
 
 

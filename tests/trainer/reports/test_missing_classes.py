@@ -21,9 +21,9 @@ def test_classes_are_named_whose_absence_would_not_be_noticed_the_worst_first() 
     first, second = missing_class_lines(missing(), CLASSES, 0.5)
     assert first.startswith("snow")
     assert "\n" not in first
-    assert first.endswith("about 100% of these pictures would be filed wrongly, most of them into cloudy")
+    assert first.endswith("about 100% of these images would be filed wrongly, most of them into cloudy")
     assert second.startswith("cloudy: ")
-    assert second.endswith("about 50% of these pictures would be filed wrongly, most of them into rain")
+    assert second.endswith("about 50% of these images would be filed wrongly, most of them into rain")
 
 
 def test_at_another_threshold_other_shares_are_filed() -> None:

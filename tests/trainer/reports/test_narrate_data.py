@@ -39,7 +39,7 @@ def test_classes_of_unequal_size_are_mentioned(capsys: pytest.CaptureFixture[str
 
 def test_a_class_that_nothing_can_be_told_of_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     division(data_set([0, 0, 1, 1, 2], [0, 1, 0, 1, -1]), verbose=True)
-    assert "warning: cat: one picture only" in capsys.readouterr().out
+    assert "warning: cat: one image only" in capsys.readouterr().out
 
 
 def test_images_that_cannot_be_held_out_since_all_are_alike_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
@@ -55,4 +55,4 @@ def test_images_that_judge_others_nearly_like_them_are_counted(capsys: pytest.Ca
 
 def test_without_any_fold_it_is_said_why(capsys: pytest.CaptureFixture[str]) -> None:
     division(data_set([0, 1, 2], [-1, -1, -1]), verbose=True)
-    assert "folds      none: no class has two different pictures" in capsys.readouterr().out
+    assert "folds      none: no class has two different images" in capsys.readouterr().out

@@ -115,13 +115,13 @@ def test_publishing_says_which_class_folders_go_once_and_before_it_is_done(
     assert run(main, ["publish", "a", "--output-dir", str(runs)]) == 0
     said = capsys.readouterr().out
     before, after = said.split("\npublished", 1)
-    assert "class folders of the starter model will get no more pictures" in before
+    assert "class folders of the starter model will get no more images" in before
     assert "dog" in before
     assert "to keep them" in before
     assert "trainer rollback" in before
-    assert "no more pictures" not in after
+    assert "no more images" not in after
     assert run(main, ["publish", "b", "--output-dir", str(runs)]) == 0  # of the same classes
-    assert "no more pictures" not in capsys.readouterr().out
+    assert "no more images" not in capsys.readouterr().out
 
 
 def test_publishing_again_after_a_rollback_leads_back_to_where_it_was(runs: Path, store: WeightsStore) -> None:
