@@ -52,8 +52,9 @@ class Transfer:
     to be done (``action``, ``identity``) and is kept up to date, also with the final ``destination``. ``error`` is a
     sentence, for RETRY. ``part`` is the copy while it has a private name; ``placed``: this transfer made a copy or
     link, and it has its final name, so that backing out must remove it. ``is_return``: it is the end of a filing, and
-    none itself. ``undoes``: the filing that it undoes, if the image is to be held at its target. ``label`` is what a person said that it is; both are written with the intent.
-    ``then`` makes the row of what is to be done once the image is filed; as ``follow_up`` it is written with its end.
+    none itself. ``undoes``: the filing that it undoes, if the image is to be held at its target. ``label`` is what a
+    person said that it is; both are written with the intent. ``then`` makes the row of what is to be done once the
+    image is filed; as ``follow_up`` it is written with its end.
     """
 
     wanted: str
