@@ -37,7 +37,8 @@ What the words mean here, and nothing else; those of checkpoints and models are 
   socket. Call: a line by which a peer asks for something, until it is answered.
 - sure, rolled up, unsure, unknown: what the rule says of an image (its fate), see `models`. ``others``: the folder of
   unsure and unknown images, and of nothing else; an output beside the first one is another output. Outcome: what became
-  of the image. Decision: what a person decided on the review page.
+  of the image. Decision: what a person decided on the review page. Audit: random draws of what was filed, which people
+  judge there; that of the trainer looks through a data set for odd images.
 - probation: the first images of a new checkpoint, after which it stays or goes.
 - hint: an event from the kernel about a folder. It only says where to look sooner; no file is missed without it.
 """

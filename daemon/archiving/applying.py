@@ -18,14 +18,14 @@ DONE = frozenset({Status.FILED, Status.PLANNED, Status.ALREADY, Status.REFUSED, 
 
 @dataclass
 class Applied:
-    """Images by what became of them, and those filed by folder. ``unread`` ones have nothing decided."""
+    """Counts images by what became of them, and filed ones by folder. Nothing was decided of ``unread`` ones."""
 
     statuses: Counter[Status] = field(default_factory=Counter)
     folders: Counter[str] = field(default_factory=Counter)
     unread: int = 0
 
     def add(self, uri: str, status: Status, folder: str, why: str, sentence: str | None = None) -> None:
-        """Count an image; say of one that stays why: by a ``sentence`` that names it, where there is one."""
+        """Count an image. Log why it stays, if it does, by a ``sentence`` that names it, if there is one."""
         self.statuses[status] += 1
         if status in (Status.FILED, Status.PLANNED):
             self.folders[folder] += 1

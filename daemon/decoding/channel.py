@@ -1,6 +1,6 @@
 """Short JSON messages between the daemon and a decoder.
 
-Nothing is ever unpickled: a decoder that a hostile image has taken over can tell wrong pixels, and that is all.
+Nothing is ever unpickled: a decoder that a hostile image has taken over can return wrong pixels, and that is all.
 """
 
 from __future__ import annotations

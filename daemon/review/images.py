@@ -108,5 +108,5 @@ def newest_of_each_place(filings: Sequence[Filing]) -> list[Filing]:
 
 
 def _lies(filing: Filing) -> Path:
-    """Return where an image lies: one that was refused or got no tag, where it came in."""
+    """Return where an image lies: in its inbox, if it was refused or got no tag."""
     return filing.destination or filing.source
