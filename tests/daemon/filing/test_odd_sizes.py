@@ -45,12 +45,12 @@ def entry(path: Path) -> Iterator[FileAt]:
 
 @pytest.mark.parametrize("path", MADE_UP)
 def test_what_has_a_wrong_size_is_neither_read_nor_copied_nor_known_by_its_content(tmp_path: Path, path: str) -> None:
-    with pytest.raises(SourceUnreadable, match="it claims to have"):
+    with pytest.raises(SourceUnreadable, match="its size is given as"):
         open_source(there(path), max_bytes=1 << 20)
     with entry(Path(path)) as made_up, entry(tmp_path / "copy") as copy:
-        with pytest.raises(OSError, match="it claims to have"):
+        with pytest.raises(OSError, match="its size is given as"):
             copying.copy_into(copying.create(copy), made_up, Identity.from_stat(made_up.stat()), None)
-        with pytest.raises(OSError, match="it claims to have"):
+        with pytest.raises(OSError, match="its size is given as"):
             copying.sha256_of(made_up)
 
 
