@@ -28,6 +28,7 @@ from daemon.filing.identity import is_as_read, is_one_folder, is_put_here, is_sa
 from daemon.filing.private_names import private_name
 from daemon.filing.quarantine_notes import complete_reason, lacks_reason
 from daemon.filing.transfer import NOT_MADE_YET
+from daemon.filing.untagging import earlier
 from daemon.journal.held import Held
 from daemon.journal.history import Wanted
 from daemon.journal.journal import Journal
@@ -70,7 +71,7 @@ def recover(journal: Journal, roots: Roots | None = None) -> Counter[State]:
     held = journal.held()
     _settle_returns(rows, held, journal)
     journal.write(rows)
-    _name_copies_again([image.filing_id for image in held if image.filing_id is not None], journal, roots or Roots())
+    _clear_up_after_undo([image.filing_id for image in held if image.filing_id is not None], journal, roots or Roots())
     _complete_notes(journal, roots or Roots())
     return ends
 
@@ -104,13 +105,26 @@ def _settle_returns(rows: Sequence[Filing], held: Sequence[Held], journal: Journ
         journal.release([image for image in held if image.path in came_to_nothing])
 
 
-def _name_copies_again(filing_ids: Sequence[int], journal: Journal, roots: Roots) -> None:
-    """Give back their names to copies that an undo was about to remove, and to their sidecars. Raises JournalBusy."""
+def _clear_up_after_undo(filing_ids: Sequence[int], journal: Journal, roots: Roots) -> None:
+    """Clear up where an undo was killed, before it had marked these filings. Raises JournalBusy.
+
+    Copies that it was about to remove get their names back, and so do their sidecars; what it was writing into
+    sidecars goes.
+    """
     for start in range(0, len(filing_ids), _MANY):
         for row in journal.history(Wanted(ids=filing_ids[start : start + _MANY], states=[State.DONE])):
-            if row.action != "move" and row.id is not None:
+            _clear_up_tags(row, journal, roots)
+            if row.action in ("copy", "link") and row.id is not None:
                 for copied in (row, *journal.sidecars(row.id)):
                     _name_copy_again(copied, roots)
+
+
+def _clear_up_tags(row: Filing, journal: Journal, roots: Roots) -> None:
+    with suppress(OSError), OpenFolders(roots) as folders:
+        image = folders.entry(row.destination or row.source)
+        if tagging.is_left_half(image, row):
+            before = earlier(journal, row)
+            tagging.clear_up(image, row, None if before is None else tagging.tag_of(before))
 
 
 def _name_copy_again(row: Filing, roots: Roots) -> None:

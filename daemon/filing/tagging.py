@@ -290,6 +290,12 @@ def _carry_out_one(tagging: Tagging) -> None:
     carry_out([tagging])
 
 
+def is_left_half(image: FileAt, row: Filing) -> bool:
+    """Whether a change of the tags of an image was killed, so that there is something to `clear_up`. Raises OSError."""
+    hidden = [hidden_name(name, row) for name in tag_files.sidecar_names(image)]
+    return any(image._replace(name=name + ending).exists() for name in hidden for ending in ("", "."))
+
+
 def clear_up(image: FileAt, row: Filing, tag: Tag | None) -> None:
     """Clear up what was left under hidden names when the change to ``tag`` was killed. Raises OSError."""
     for name in tag_files.sidecar_names(image):

@@ -81,6 +81,20 @@ def test_an_undo_that_stops_leaves_no_filing_into_the_inbox(rule: str) -> None:
             machine.teardown()
 
 
+def test_an_undo_that_stops_leaves_no_half_written_sidecar() -> None:
+    for at in range(1, 41):
+        machine = Machine()
+        machine.begin(two=False, dog_rule="tag")
+        try:
+            machine.write(["dog.jpg"])
+            machine.file("dog")
+            machine.crash_while_undoing(1, at)
+            machine.restart()
+            machine.every_image_is_in_one_place()
+        finally:
+            machine.teardown()
+
+
 def test_a_tag_that_is_taken_back_is_not_given_again_because_of_an_earlier_one() -> None:
     machine = Machine()
     machine.begin(two=False, dog_rule="tag")
