@@ -195,8 +195,8 @@ def _notes(summary: dict[str, Any]) -> list[tuple[str, str]]:
     unknown, compare = summary["unknown_classes"], summary.get("compare")
     if summary["coarse"]["images"]:
         text = trn(
-            "not counted: {count} image that lies directly in a folder of folders of classes ({names})",
-            "not counted: {count} images that lie directly in folders of folders of classes ({names})",
+            "not counted: {count} image that lies directly in a folder above those of classes ({names})",
+            "not counted: {count} images that lie directly in folders above those of classes ({names})",
             summary["coarse"]["images"],
             names=listed(summary["coarse"]["folders"], _LISTED),
         )

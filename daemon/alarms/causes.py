@@ -57,9 +57,9 @@ _BEGUN = {
     ),
     Cause.DISK: mark("the drive of {subject} is nearly full: {free_mb} MB are left, make room, or images stay unfiled"),
     Cause.PROMISE: mark(
-        "the model does not keep its promise: of {answered} audited images {wrong} are wrong, which is {low:.3g} to "
-        "{high:.3g} % of all, and at most {promised:.3g} % was promised: raise the threshold, or teach it with the "
-        "images that were put right"
+        "the model does not keep its promise: of {answered} audited images {wrong} are wrong, which means that "
+        "{low:.3g} to {high:.3g} % of all are, and at most {promised:.3g} % was promised: raise the threshold, or "
+        "teach it with the images that were put right"
     ),
     Cause.PROBATION: mark(
         "the new model {digest} from {subject} is not used: {why}; the one before it is back, and to use the new one "

@@ -50,7 +50,7 @@ from models.allowed import INSTALL_IT, allow_plugins, missing_plugins
 from models.errors import UserError
 from models.files.image_names import reads_raw
 from models.text.commandline import Parser, print_json
-from models.text.language import mark, tr
+from models.text.language import mark, tr, trn
 from models.text.printable import columns, padded
 from models.weights.store import WeightsStore
 
@@ -86,7 +86,7 @@ def main(arguments: list[str]) -> int:
     if as_json:
         print_json({"wrong": count, "findings": [asdict(finding) for finding in findings]})
     else:
-        print(tr("{count} to fix", count=count) if count else tr("nothing is wrong"))
+        print(trn("{count} thing to fix", "{count} things to fix", count) if count else tr("nothing is wrong"))
     return EXIT_WRONG if count else 0
 
 

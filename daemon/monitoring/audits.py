@@ -86,9 +86,9 @@ class AuditFile:
 def broken_promise(audit: AuditHealth) -> str:
     """Say that more is wrong than was promised, and what to do."""
     return tr(
-        "the model does not keep its promise: of {answered} audited images {wrong} are wrong, which is {low:.3g} to "
-        "{high:.3g} % of all, and at most {promised:.3g} % was promised: raise the threshold, or teach it with the "
-        "images that were put right",
+        "the model does not keep its promise: of {answered} audited images {wrong} are wrong, which means that "
+        "{low:.3g} to {high:.3g} % of all are, and at most {promised:.3g} % was promised: raise the threshold, or "
+        "teach it with the images that were put right",
         **audit.broken,
     )
 

@@ -76,8 +76,8 @@ class Probation:
         if chance >= ALPHA / len(TESTS):
             return None
         return tr(
-            "it sent {others} of its first {count} images to the others, where {others_before} of the {before} before "
-            "were to be expected",
+            "it sent {others} of its first {count} images to the others, and of the {before} before "
+            "only {others_before} went there",
             others=self._others,
             count=count,
             others_before=self._others_before,

@@ -296,4 +296,4 @@ def test_settings_whose_folders_do_not_answer(
     said = capsys.readouterr().out
     assert f"WRONG mounts: {hung} has not answered" in said
     assert "settings: one of the folders in the settings does not answer" in said
-    assert said.endswith("2 to fix\n")
+    assert said.endswith("2 things to fix\n")

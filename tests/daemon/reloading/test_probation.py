@@ -53,7 +53,7 @@ def judged(probation: Probation, seen: Sequence[Observation]) -> str | None:
 def test_a_jump_is_seen_at_the_first_look() -> None:
     probation = Probation(100, [SURE] * 190 + [UNSURE] * 10, ["a"])
     fault = judged(probation, [SURE, UNSURE] * 50)
-    assert fault == "it sent 12 of its first 25 images to the others, where 10 of the 200 before were to be expected"
+    assert fault == "it sent 12 of its first 25 images to the others, and of the 200 before only 10 went there"
     assert len(probation.seen) == 25
 
 
