@@ -227,7 +227,7 @@ def test_labels_that_make_it_worse_are_not_published(
     wrong |= dict.fromkeys(sorted((data / "green").iterdir())[:12], "blue")
     before = (names(runs), current(runs))
     assert teach(wrong) == NOT_PUBLISHED
-    assert "no lesson is published" in capsys.readouterr().out
+    assert "not published: " in capsys.readouterr().out
     assert (names(runs), current(runs)) == before
 
 

@@ -206,7 +206,7 @@ def test_each_depth_of_inner_folders_is_said_with_its_own_promise() -> None:
     assert [("80 % sure" in one, "wrong" in one) for one in inner_folder_rules(0.8, metadata)] == [(True, False)] * 2
     assert inner_folder_rules(0.0, metadata) == []
     lapsed = metadata.model_copy(update={"promises": [], "levels": [Level(depth=1, threshold=0.9)]})
-    assert "promised no longer" in inner_folder_rules(None, lapsed)[1]
+    assert "no longer promised" in inner_folder_rules(None, lapsed)[1]
 
 
 def test_flat_classes_have_no_inner_folders() -> None:

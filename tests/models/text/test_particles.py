@@ -122,7 +122,7 @@ def test_every_particle_has_a_form_after_a_vowel_and_one_after_a_consonant(both:
         ),
         (
             lambda: tr("there is no command {name}: see imagesortd help", name="소"),
-            "소라는 명령은 없습니다. imagesortd help를 보십시오",
+            "소라는 명령은 없습니다. imagesortd help를 보세요",
         ),
     ],
 )
