@@ -189,6 +189,7 @@ export class Unsure {
     } catch (error) {
       return this.app.failed(error);
     }
+    if (!group.section.size) return; // else the current picture would be meant
     this.deck.board.chooseSection(group.section);
     act();
   }
