@@ -152,9 +152,12 @@ export class Model {
     const title = el("h3", { tabindex: "-1" }, ...nodes("Is {actual}, taken for {predicted}", { actual, predicted }));
     const back = el("button", { class: "link", onclick: () => this.#showDoubts() }, t("Labels that may be wrong"));
     fill(this.heading, title, this.likelyWrong.length > 0 && back);
+    const { section } = this;
     this.pages = new Paged(
       (after) => get("model/cell", { actual, predicted, after, limit: 60 }),
-      (page) => this.#add(page.images),
+      (page) => {
+        if (section === this.section) this.#add(page.images); // else others are shown by now
+      },
     );
     await this.pages.more().catch((/** @type {Error} */ error) => this.app.failed(error));
     this.#showBoard();
