@@ -93,7 +93,7 @@ def is_served(address: Address) -> bool:
         return answers(address.path)
     try:
         socket.create_connection((address.host, address.port), timeout=2.0).close()
-    except ConnectionRefusedError:
+    except (ConnectionRefusedError, UnicodeError):  # UnicodeError: there can be no such name
         return False
     except OSError:
         return True
