@@ -36,6 +36,8 @@ export class Board {
     /** @type {string | null} */
     this.anchor = null;
     this.tiling = new Tiling(this.root, (id) => tile(this.#picture(id)));
+    // A tile that got the focus before the click would be the beginning of the range, too.
+    this.root.addEventListener("mousedown", (event) => event.shiftKey && event.preventDefault());
     this.root.addEventListener("click", (event) => this.#clicked(event));
     this.root.addEventListener("focusin", (event) => this.#focused(event));
     this.root.addEventListener("dblclick", (event) => {
@@ -46,6 +48,7 @@ export class Board {
     this.root.append(this.end);
     this.drawing = () => this.#draw();
     addEventListener("scroll", this.drawing, { passive: true });
+    addEventListener("resize", this.drawing); // the window may become higher alone
     this.resizing = new ResizeObserver(this.drawing);
     this.resizing.observe(this.root);
     this.watcher = new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && wanted(), {
@@ -56,6 +59,7 @@ export class Board {
 
   close() {
     removeEventListener("scroll", this.drawing);
+    removeEventListener("resize", this.drawing);
     this.resizing.disconnect();
     this.watcher.disconnect();
   }
@@ -268,7 +272,10 @@ export class Board {
    * @param {Iterable<string>} ids
    */
   forget(ids) {
-    for (const id of ids) this.pictures.delete(id);
+    for (const id of ids) {
+      this.pictures.delete(id);
+      this.tiling.forget(id);
+    }
   }
 
   /** Show what the board is like by now. */

@@ -119,6 +119,15 @@ export class Tiling {
     }
   }
 
+  /**
+   * Take a tile out whose picture may come back another one, also while the board is not shown.
+   * @param {string} id
+   */
+  forget(id) {
+    const tile = this.tiles.get(id);
+    if (tile) this.#remove(tile);
+  }
+
   /** @param {HTMLElement} tile */
   #remove(tile) {
     this.tiles.delete(idOf(tile));
