@@ -140,8 +140,10 @@ def _undo(
     with OpenFolders(roots) as folders:
         begun = [_begin(journal, filing, folders, taken, is_filed, held) for filing in filings]
         returns = [one for one in begun if isinstance(one, _Return)]
+        originals = [one for one in begun if isinstance(one, _Original)]
+        held_before = _held_among(originals, held)
         if journal is not None:
-            _hold_originals(journal, [one for one in begun if isinstance(one, _Original)], held)
+            _hold_originals(journal, originals, held)
             _bring_back(journal, returns, held)
         results = [_result(one, held, journal) for one in begun]
     if held is not None:
@@ -151,9 +153,14 @@ def _undo(
             if isinstance(one, _Original) and undone.status is not Status.UNDONE
         }
         with suppress(JournalBusy):
-            held.release_at(filed_still)
+            held.release_at(filed_still - held_before)
     changed = [undone.filing for undone in results if undone.status is Status.UNDONE]
     return results, changed + [one.transfer.row for one in returns if one.transfer.status is Status.FILED]
+
+
+def _held_among(originals: Sequence[_Original], held: HeldImages | None) -> set[Path]:
+    """List the images that are held for another undo already: they stay so, whatever becomes of this one."""
+    return {one.filing.source for one in originals if held is not None and held.holds(one.filing.source, one.identity)}
 
 
 def _hold_originals(journal: Journal, originals: Sequence[_Original], held: HeldImages | None) -> None:

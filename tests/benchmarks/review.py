@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 REVIEWED, BATCH = 200, 500
 #: Pages of pictures that are fetched before keys are pressed among many.
 PAGES = 50
+#: Between two keys: who is quick presses seven a second. Those in a row, some thirty, are as of a key held down.
+PAUSE_MS = 100
 #: Pictures that arrive before any is measured: the first ones at a daemon take longer, decisions or not.
 WARM_UP = 10
 PORT = 8471
@@ -61,6 +63,8 @@ class Figures:
     key_to_paint_of_many_p95: float
     key_to_paint_large_p50: float
     key_to_paint_large_p95: float
+    key_to_paint_in_a_row_p50: float
+    key_to_paint_in_a_row_p95: float
     reviewed_200_s: float
     seen_in_other_page_most: float
     memory_mb: float
@@ -121,14 +125,15 @@ def measure(folder: Path, browser: Chromium, pile: int, decisions: int) -> Figur
         page = context_of(browser, 1280).new_page()
         first = first_picture(page, server.link())
         began = time.perf_counter()
-        grid = [key_to_paint(page, "Enter") for _ in range(REVIEWED // 2)]
+        grid = [key_to_paint(page, "Enter", PAUSE_MS) for _ in range(REVIEWED // 2)]
         page.keyboard.press("Space")
         page.wait_for_timeout(500)
-        large = [key_to_paint(page, "Enter") for _ in range(REVIEWED // 2)]
+        large = [key_to_paint(page, "Enter", PAUSE_MS) for _ in range(REVIEWED // 2)]
         page.keyboard.press("Escape")
         reviewed = time.perf_counter() - began
         load_many(page)
-        many = [key_to_paint(page, "Enter") for _ in range(REVIEWED // 4)]
+        many = [key_to_paint(page, "Enter", PAUSE_MS) for _ in range(REVIEWED // 4)]
+        in_a_row = [key_to_paint(page, "Enter") for _ in range(REVIEWED // 2)]
         settle(page)
         other = context_of(browser, 1280).new_page()
         first_picture(other, server.link())
@@ -138,7 +143,7 @@ def measure(folder: Path, browser: Chromium, pile: int, decisions: int) -> Figur
         usual, beside_client = decide_without_browser(folder, server, decisions // 2, page)
         lost, beside = decide_beside_arrivals(folder, page, decisions)
     return Figures(
-        pile, first, *middle_and_95(grid), *middle_and_95(many), *middle_and_95(large),
+        pile, first, *middle_and_95(grid), *middle_and_95(many), *middle_and_95(large), *middle_and_95(in_a_row),
         reviewed, max(seen), used, decisions, lost,
         *middle_and_99(usual), *middle_and_99(beside_client), *middle_and_99(beside),
     )  # fmt: skip
@@ -188,9 +193,11 @@ def first_picture(page: Page, link: str) -> float:
     return time.perf_counter() - began
 
 
-def key_to_paint(page: Page, key: str) -> float:
-    """Press a key, and wait until the next picture has been painted."""
+def key_to_paint(page: Page, key: str, pause_ms: float = 0) -> float:
+    """Press a key, and wait until the next picture has been painted, and then for a pause; milliseconds until then."""
     milliseconds: float = page.evaluate(KEY_TO_PAINT, key)
+    if pause_ms:
+        page.wait_for_timeout(pause_ms)
     return milliseconds
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+from collections import Counter
+
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
@@ -90,6 +93,22 @@ def test_an_undo_that_stops_leaves_no_half_written_sidecar() -> None:
             machine.file("dog")
             machine.crash_while_undoing(1, at)
             machine.restart()
+            machine.every_image_is_in_one_place()
+        finally:
+            machine.teardown()
+
+
+def test_an_undo_that_fails_releases_nothing_that_an_undo_before_it_has_brought_back() -> None:
+    for at in range(1, 41):
+        machine = Machine()
+        machine.begin(two=False, dog_rule="tag")
+        try:
+            machine.write(["dog.jpg"])
+            machine.file("dog")
+            machine.desk.put("dog.jpg", b"image 1")
+            machine.expected = Counter([b"image 1"])
+            machine.file("cat")
+            machine.undo_with_an_error(2, at, errno.EIO)
             machine.every_image_is_in_one_place()
         finally:
             machine.teardown()

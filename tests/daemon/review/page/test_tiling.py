@@ -9,6 +9,7 @@ import pytest
 from tests.daemon.review.page.browser import TILE, current, shown, until
 from tests.daemon.review.page.conftest import HEIGHT, Opener
 from tests.daemon.review.page.stub import CLASSES, Stub, sent
+from tests.processes import wait_for
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -90,7 +91,8 @@ def test_what_is_taken_back_comes_into_sight_again_where_it_was(page: Page, stub
     page.keyboard.press("End")
     page.keyboard.press("Backspace")
     until(page, IS_SEEN)
-    assert (current(page), shown(page)) == (before[0], before)
+    wait_for(lambda: shown(page) == before, "the pictures around it are drawn, too")
+    assert current(page) == before[0]
     sent(stub, page, 0)
 
 
