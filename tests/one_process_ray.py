@@ -66,12 +66,13 @@ class OneProcessRay:
     before: Callable[[Sequence[Any]], None] = lambda _: None
     problem: str | None = None
     machines: list[str] = field(default_factory=lambda: ["one", "two"])
+    cores: float = 2.0
     handles: list[_Handle] = field(default_factory=list)
     stopped: bool = False
     exceptions: Any = field(default_factory=lambda: SimpleNamespace(RayTaskError=CallFailed, RayError=WorkerLost))
 
     def nodes(self) -> list[dict[str, Any]]:
-        resources = {"CPU": 2.0}
+        resources = {"CPU": self.cores}
         return [
             {"NodeID": name, "NodeManagerAddress": name, "Alive": True, "Resources": resources}
             for name in self.machines

@@ -24,6 +24,7 @@ from daemon.config import Settings
 from daemon.reloading.checkpoint_source import CheckpointFile
 from models.cluster.nodes import Share
 from models.cluster.workers import Work, Workers
+from models.text.language import in_use
 
 
 class RayEngine:
@@ -57,10 +58,11 @@ class RayEngine:
 
     def _arguments(self, ray: Any) -> Callable[[Share], Sequence[Any]]:
         weights = ray.put(self._checkpoint.path.read_bytes())
+        language = in_use()
 
         def of(share: Share) -> Sequence[Any]:
             threads = min(self._settings.threads or share.cores, share.cores)
-            return self._settings.model_copy(update={"threads": threads}), self._source, weights
+            return self._settings.model_copy(update={"threads": threads}), self._source, weights, language
 
         return of
 

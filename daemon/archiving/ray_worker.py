@@ -24,6 +24,7 @@ from daemon.files.descriptors import allow_open_files
 from daemon.files.locks import lock_descriptor
 from daemon.reloading.checkpoint_source import checkpoint_file
 from models.errors import UserError
+from models.text.language import Language, use
 
 #: How the folders of workers begin, which a worker that was killed leaves behind.
 _FOLDERS = "imagesortd-worker-"
@@ -40,10 +41,11 @@ class Looked:
 class Worker:
     """Looks at batches of images, one after the other."""
 
-    def __init__(self, settings: Settings, source: str, checkpoint: bytes) -> None:
+    def __init__(self, settings: Settings, source: str, checkpoint: bytes, language: Language) -> None:
         self._settings = settings
         self._source = source
         self._checkpoint = checkpoint
+        self._language = language
         self._rows: list[Row] = []
         self._warnings: list[str] = []
         self._is_stopped = threading.Event()
@@ -51,6 +53,7 @@ class Worker:
 
     def open(self) -> str | None:
         """Open the model and the place of the images; say what is wrong, if that is for the user to put right."""
+        use(self._language)
         logger.remove()
         logger.add(lambda message: self._warnings.append(message.record["message"]), level="WARNING")
         allow_open_files()

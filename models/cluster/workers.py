@@ -87,7 +87,7 @@ class Workers(Generic[Item, Answer]):
         self._posts: list[_Post[Item]] = []
         self._returned: deque[_Batch[Item]] = deque()
         self._failures: Counter[str] = Counter()
-        self._problem = ""
+        self._problem = ""  # why the node that was given up last cannot work, and what the user can do
         self._looked_for_nodes = -BETWEEN_LOOKS
         self._cluster_seen = 0.0
 
@@ -158,15 +158,19 @@ class Workers(Generic[Item, Answer]):
                 self._give_up_node(post, missing)
             elif post.is_open:
                 post.batches.pop(ref)
-                self._failures[post.node.id] = 0
+                if self._failures[post.node.id] < _MOST_FAILURES:  # a node that was given up stays so
+                    self._failures[post.node.id] = 0
             else:
                 post.is_open = True
 
     def _give_up_node(self, post: _Post[Item], missing: str) -> None:
-        self._discard(post)
-        self._returned.extend(post.batches.values())
+        """Do without a node, and give others what its workers had."""
+        for each in [each for each in self._posts if each.node.id == post.node.id]:
+            self._discard(each)
+            self._returned.extend(each.batches.values())
         self._failures[post.node.id] = _MOST_FAILURES
-        self._note(post.node, missing)
+        self._problem = f"{post.node.address}: {missing}"
+        logger.warning("{}", self._problem)
 
     def _lose(self, post: _Post[Item], error: Exception) -> None:
         """Do without a worker: another one gets its batches, of which it had begun the first."""
@@ -175,12 +179,25 @@ class Workers(Generic[Item, Answer]):
             self._returned.extend(post.batches.values())  # which is why it was lost
             return
         self._failures[post.node.id] += 1
-        reason = _described(error)
-        self._note(
-            post.node, tr("a process that looked at images was lost ({reason}); another one goes on", reason=reason)
-        )
+        self._say_lost(post.node, _described(error))
         for batch in post.batches.values():
             self._give_back(batch, error, was_begun=batch is next(iter(post.batches.values())))
+
+    def _say_lost(self, node: Node, reason: str) -> None:
+        if self._failures[node.id] < _MOST_FAILURES:
+            said = tr("a process that looked at images was lost ({reason}); another one goes on", reason=reason)
+        else:
+            said = tr(
+                "processes that looked at images were lost again and again ({reason}); this machine gets no new ones",
+                reason=reason,
+            )
+            todo = tr(
+                "processes that looked at images were lost again and again ({reason}): see what ends them there, such "
+                "as too little memory, and give the same command, which goes on with the rest",
+                reason=reason,
+            )
+            self._problem = f"{node.address}: {todo}"
+        logger.warning("{}: {}", node.address, said)
 
     def _give_back(self, batch: _Batch[Item], error: Exception, *, was_begun: bool) -> None:
         batch.lost += was_begun
@@ -224,17 +241,15 @@ class Workers(Generic[Item, Answer]):
                     missing.remove(post.share)
             if self._failures[node.id] < _MOST_FAILURES:
                 self._posts += [self._post(node, share) for share in missing]
-        if not self._posts and (self._problem or not there):
-            raise UserError(self._problem or tr("no machine of the Ray cluster has a core for this"))
+        if not self._posts and not there:
+            raise UserError(tr("no machine of the Ray cluster has a core for this"))
+        if not self._posts:
+            raise UserError(tr("no machine of the Ray cluster can do this; {problem}", problem=self._problem))
 
     def _post(self, node: Node, share: Share) -> _Post[Item]:
         kind = self._ray.remote(concurrency_groups={_ASIDE: 1}, **requirements(node, share))(self._work.kind)
         worker = kind.remote(*self._arguments(share))
         return _Post(node, share, worker, worker.open.remote())
-
-    def _note(self, node: Node, problem: str) -> None:
-        self._problem = f"{node.address}: {problem}"
-        logger.warning("{}", self._problem)
 
     def _discard(self, post: _Post[Item]) -> None:
         self._posts.remove(post)

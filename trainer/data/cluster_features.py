@@ -20,7 +20,7 @@ from models.cluster.nodes import Share
 from models.cluster.workers import Work, Workers
 from models.errors import UserError
 from models.inference.runtime import FeatureExtractor
-from models.text.language import tr
+from models.text.language import in_use, tr
 from trainer.data.cache import FeatureCache, Features
 from trainer.data.cluster_worker import Computed, FeatureWorker, Needed, Numbered, Read
 from trainer.data.dataset import File, Sample, Unreadable, shown
@@ -52,6 +52,7 @@ def extract_by_ray(
         {name: _absolute(source) for name, source in weights.items()},
         allowed_plugins(),
         None if cache_dir is None else cache_dir.absolute(),
+        in_use(),
     )
 
     def arguments(ray: Any) -> Callable[[Share], Sequence[Any]]:
@@ -95,17 +96,17 @@ class _ClusterPass:
         """Take what a worker computed, or return what its node lacks."""
         if computed.problem is not None:
             raise UserError(computed.problem)
-        for read in computed.reads:
-            if read.error is not None and read.error.reason == "no-access":
-                path = self._files[read.position].path
-                if _can_be_read(path):
-                    return tr(
-                        "{path} can be read where the command runs, and not there: every machine of the cluster needs "
-                        "the images under the same path",
-                        path=shown(path),
-                    )
+        refused = [read.position for read in computed.reads if read.error and read.error.reason == "no-access"]
+        readable = [position for position in refused if _can_be_read(self._files[position].path)]
+        if readable and len(refused) == len(computed.reads) > 1:
+            return tr(
+                "{path} can be read where the command runs, and not there: every machine of the cluster needs "
+                "the images under the same path",
+                path=shown(self._files[readable[0]].path),
+            )
         for read, vector in zip(computed.reads, computed.features, strict=True):
-            self._found[read.position] = read.error or self._hashed(read, vector)
+            if read.position not in readable:  # the few that failed for a moment are read here at the end
+                self._found[read.position] = read.error or self._hashed(read, vector)
         self._on_progress(len(computed.reads))
         return None
 

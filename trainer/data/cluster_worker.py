@@ -15,7 +15,7 @@ from models.allowed import allow_plugins
 from models.errors import UserError
 from models.inference.runtime import open_extractor
 from models.registry import Backbone
-from models.text.language import tr
+from models.text.language import Language, tr, use
 from models.weights.store import WeightsStore
 from trainer.data.cache import Features
 from trainer.data.dataset import File, Unreadable
@@ -28,13 +28,14 @@ from trainer.data.threads import map_ahead
 class Needed:
     """The backbones of a pass: their digests by name, the user's own sources, plug-ins, and where weights are cached.
 
-    ``cache_dir`` None: where each node has its own.
+    ``cache_dir`` None: where each node has its own. ``language`` is that of the command's messages.
     """
 
     digests: Mapping[str, str]
     weights: Mapping[str, str]
     plugins: Sequence[str]
     cache_dir: Path | None
+    language: Language
 
     def locate(self, store: WeightsStore) -> list[Backbone]:
         """Locate the backbones on this node. Raises `UserError`, also where weights are others than on the first."""
@@ -107,6 +108,7 @@ class FeatureWorker:
 
     def open(self) -> str | None:
         """Open the backbones; say what is missing, if that is for the user to put right."""
+        use(self._needed.language)
         store = WeightsStore(self._needed.cache_dir)
         try:
             self._extractor = open_extractor(self._needed.locate(store), store, threads=self._threads)

@@ -19,7 +19,9 @@ from daemon.commands.archive import main as archive_main
 from daemon.reloading.checkpoint_source import checkpoint_file
 from models.cluster import connection
 from models.cluster.nodes import Share, nodes
+from models.cluster.workers import Work, Workers
 from models.errors import UserError
+from models.text.language import Language, use
 from tests.daemon.archiving.conftest import Archive
 from tests.one_process_ray import CallFailed, OneProcessRay, WorkerLost
 
@@ -99,6 +101,32 @@ def test_where_no_node_can_work_it_is_said_why(look_at: Any) -> None:
         look_at(OneProcessRay(looked_at, machines=[]), 10)
 
 
+def test_where_no_worker_lasts_it_is_said_that_none_goes_on(look_at: Any) -> None:
+    def lose(_: Sequence[Listed]) -> Looked:
+        raise WorkerLost("the worker died")
+
+    with pytest.raises(UserError, match="no machine of the Ray cluster can do this; (one|two): .*again") as raised:
+        look_at(OneProcessRay(lose), 3000)
+    assert "WorkerLost: the worker died" in str(raised.value)
+    assert "another one goes on" not in str(raised.value)
+
+
+def test_a_node_that_was_given_up_does_not_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another worker on it may answer all the same."""
+    taken: list[Sequence[int]] = []
+
+    def take(numbers: Sequence[int]) -> str | None:
+        taken.append(numbers)
+        return "a disk is missing" if len(taken) == 1 else None
+
+    ray = OneProcessRay(lambda numbers: numbers, machines=["one"], cores=8)
+    ray.use(monkeypatch)
+    with pytest.raises(UserError, match="no machine of the Ray cluster can do this; one: a disk is missing"):
+        Workers(Work[int, Sequence[int]](object, lambda _: lambda _: (), take, lambda *_: None)).look_at(range(3000))
+    assert len(ray.handles) == 2
+    assert len(taken) == 1
+
+
 def test_a_job_that_is_stopped_takes_what_is_answered(look_at: Any) -> None:
     asked = iter([False] * 3)
     ray = OneProcessRay(looked_at)
@@ -124,7 +152,7 @@ def test_a_worker_makes_the_rows_of_the_local_engine(archive: Archive) -> None:
     archive.run()
     expected = [row | {"looked_at": None} for row in archive.rows()]
     checkpoint = archive.settings.checkpoint / "run" / "checkpoint.safetensors"
-    worker = Worker(archive.settings, str(archive.inbox), checkpoint.read_bytes())
+    worker = Worker(archive.settings, str(archive.inbox), checkpoint.read_bytes(), "en")
     assert worker.open() is None
     images = [Listed(row["uri"], row["uri_hash"], row["size"], row["mtime_ns"]) for row in expected]
     gone = Listed("file:///gone.jpg", hash_of("file:///gone.jpg"), 1, 1)
@@ -141,7 +169,7 @@ def test_a_worker_deletes_what_a_killed_one_left(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     (tmp_path / "imagesortd-worker-1/fetched").mkdir(parents=True)
     checkpoint = (archive.settings.checkpoint / "run" / "checkpoint.safetensors").read_bytes()
-    two = [Worker(archive.settings, str(archive.inbox), checkpoint) for _ in range(2)]
+    two = [Worker(archive.settings, str(archive.inbox), checkpoint, "en") for _ in range(2)]
     assert [worker.open() for worker in two] == [None, None]
     left = {path.name for path in tmp_path.glob("imagesortd-*")}
     assert len(left) == 2
@@ -151,9 +179,15 @@ def test_a_worker_deletes_what_a_killed_one_left(
     assert not [*tmp_path.glob("imagesortd-*")]
 
 
-def test_a_worker_says_what_is_missing_on_its_node(archive: Archive, tmp_path: Path) -> None:
-    worker = Worker(archive.settings, str(tmp_path / "unmounted"), b"")
-    assert "is not a folder" in (worker.open() or "")
+@pytest.mark.parametrize(("spoken", "said"), [("en", "is not a folder"), ("ko", "폴더가 아닙니다")])
+def test_a_worker_says_what_is_missing_on_its_node_in_the_language_of_the_command(
+    archive: Archive, tmp_path: Path, spoken: Language, said: str
+) -> None:
+    worker = Worker(archive.settings, str(tmp_path / "unmounted"), b"", spoken)
+    try:
+        assert said in (worker.open() or "")
+    finally:
+        use("en")
 
 
 def test_without_ray_it_is_said_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from models.cluster import connection, workers
 from models.cluster.workers import BATCH
 from models.errors import UserError
 from models.inference.runtime import FeatureExtractor, locate_backbones, open_extractor
+from models.text.language import use
 from models.weights.store import WeightsStore
 from tests.one_process_ray import CallFailed, OneProcessRay, WorkerLost
 from tests.processes import processes_named
@@ -25,7 +26,7 @@ from tests.trainer.conftest import make_shapes
 from trainer.__main__ import main as trainer_main
 from trainer.data.cache import FeatureCache
 from trainer.data.cluster_features import extract_by_ray
-from trainer.data.cluster_worker import FeatureWorker, Numbered
+from trainer.data.cluster_worker import FeatureWorker, Needed, Numbered
 from trainer.data.dataset import ClassFolders, scan
 from trainer.data.features import Extracted, extract
 from trainer.fit import fit
@@ -104,25 +105,46 @@ def test_a_picture_that_ends_every_worker_is_left_out_alone(
     assert {each.name for each in found.unreadable if each.reason == "crashed-decoder"} == bad
 
 
-def test_a_node_without_the_files_is_given_none(
-    by_ray: Callable[..., Extracted], folders: ClassFolders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A worker that has no node would see nothing of them: it is what it says that counts."""
-    missing = folders.files[8]
+def hide(names: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let workers not find files that are there."""
     look_at = FeatureWorker.look_at
 
     def without(worker: FeatureWorker, files: Sequence[Numbered]) -> Any:
         elsewhere = [
-            each._replace(file=replace(each.file, path=tmp_path / "unmounted"))
-            if each.file.name == missing.name
-            else each
+            each._replace(file=replace(each.file, path=Path("/unmounted"))) if each.file.name in names else each
             for each in files
         ]
         return look_at(worker, elsewhere)
 
     monkeypatch.setattr(FeatureWorker, "look_at", without)
+
+
+def test_a_node_without_the_files_is_given_none(
+    by_ray: Callable[..., Extracted], folders: ClassFolders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hide({file.name for file in folders.files}, monkeypatch)
     with pytest.raises(UserError, match=r"(one|two): .*can be read where the command runs, and not there"):
         by_ray(OneProcessRay(), tmp_path / "cache")
+
+
+def test_a_file_that_could_not_be_read_for_a_moment_is_read_here(
+    folders: ClassFolders,
+    extractor: FeatureExtractor,
+    by_ray: Callable[..., Extracted],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    expected = local(folders, extractor, tmp_path / "local")
+    hide({folders.files[8].name, folders.files[-1].name}, monkeypatch)
+    assert same(by_ray(OneProcessRay(), tmp_path / "ray"), expected)
+
+
+def test_a_worker_speaks_the_language_of_the_command(store: WeightsStore) -> None:
+    needed = Needed({"efficientnet_lite0": "0" * 64}, {}, (), store.root, "ko")
+    try:
+        assert "efficientnet_lite0의 가중치가" in (FeatureWorker(needed, [frozenset()], 1).open() or "")
+    finally:
+        use("en")
 
 
 def test_other_weights_on_a_node_are_refused(
