@@ -31,6 +31,8 @@ Answer = TypeVar("Answer")
 BATCH, AHEAD = 256, 2
 #: Seconds between two looks at which nodes there are, and the most that one waits for an answer.
 BETWEEN_LOOKS, MOST_WAIT = 5.0, 1.0
+#: Seconds without a worker that has started, until it is said that the cores may be another job's.
+WAITING_SECONDS = 30.0
 #: Seconds that the cluster may be away; Ray ends this process after 60.
 AWAY_SECONDS = 20.0
 #: Workers that a batch may cost until it is divided, into so many parts; and workers that a node may lose in a row,
@@ -69,11 +71,15 @@ class _Batch(Generic[Item]):
 
 @dataclass(eq=False)
 class _Post(Generic[Item]):
-    """A worker on a node, and the batches that it has by the references of their answers."""
+    """A worker on a node, and the batches that it has by the references of their answers.
+
+    ``started`` is answered once it has its cores, ``opening`` once it is open.
+    """
 
     node: Node
     share: Share
     worker: Any
+    started: Any
     opening: Any
     is_open: bool = False
     batches: dict[Any, _Batch[Item]] = field(default_factory=dict)
@@ -89,7 +95,8 @@ class Workers(Generic[Item, Answer]):
         self._failures: Counter[str] = Counter()
         self._problem = ""  # why the node that was given up last cannot work, and what the user can do
         self._looked_for_nodes = -BETWEEN_LOOKS
-        self._cluster_seen = 0.0
+        self._cluster_seen = self._worker_seen = 0.0
+        self._is_waiting_said = False
 
     def look_at(self, items: Iterable[Item], stopping: Callable[[], bool] = lambda: False) -> None:
         """Let the workers look at items; once ``stopping`` returns True, only at what they have begun.
@@ -100,7 +107,7 @@ class Workers(Generic[Item, Answer]):
             self._ray = ray
             self._address = ray.get_runtime_context().gcs_address
             self._arguments = self._work.arguments(ray)
-            self._cluster_seen = time.monotonic()
+            self._cluster_seen = self._worker_seen = time.monotonic()
             try:
                 self._go_on(_batches(items), stopping)
             finally:
@@ -245,11 +252,26 @@ class Workers(Generic[Item, Answer]):
             raise UserError(tr("no machine of the Ray cluster has a core for this"))
         if not self._posts:
             raise UserError(tr("no machine of the Ray cluster can do this; {problem}", problem=self._problem))
+        self._say_waiting()
+
+    def _say_waiting(self) -> None:
+        """Say once that no worker starts: Ray itself waits for cores without a word."""
+        started = [post.started for post in self._posts]
+        if self._ray.wait(started, num_returns=1, timeout=0)[0]:
+            self._worker_seen = time.monotonic()
+        elif time.monotonic() - self._worker_seen >= WAITING_SECONDS and not self._is_waiting_said:
+            self._is_waiting_said = True
+            logger.warning(
+                tr(
+                    "the Ray cluster has started no process for this yet: another job may have its cores, and this "
+                    "waits until they are free"
+                )
+            )
 
     def _post(self, node: Node, share: Share) -> _Post[Item]:
         kind = self._ray.remote(concurrency_groups={_ASIDE: 1}, **requirements(node, share))(self._work.kind)
         worker = kind.remote(*self._arguments(share))
-        return _Post(node, share, worker, worker.open.remote())
+        return _Post(node, share, worker, worker.__ray_ready__.remote(), worker.open.remote())
 
     def _discard(self, post: _Post[Item]) -> None:
         self._posts.remove(post)

@@ -17,7 +17,7 @@ from daemon.archiving.ray_worker import Looked, Worker
 from daemon.archiving.rows import Listed, hash_of
 from daemon.commands.archive import main as archive_main
 from daemon.reloading.checkpoint_source import checkpoint_file
-from models.cluster import connection
+from models.cluster import connection, workers
 from models.cluster.nodes import Share, nodes
 from models.cluster.workers import Work, Workers
 from models.errors import UserError
@@ -125,6 +125,20 @@ def test_a_node_that_was_given_up_does_not_come_back(monkeypatch: pytest.MonkeyP
         Workers(Work[int, Sequence[int]](object, lambda _: lambda _: (), take, lambda *_: None)).look_at(range(3000))
     assert len(ray.handles) == 2
     assert len(taken) == 1
+
+
+def test_while_another_job_has_the_cores_it_is_said_once(
+    look_at: Any, logged: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy = iter(range(10))
+
+    class BusyRay(OneProcessRay):
+        def wait(self, refs: list[Any], num_returns: int, timeout: float) -> tuple[list[Any], list[Any]]:
+            return ([], refs) if next(busy, None) is not None else super().wait(refs, num_returns, timeout)
+
+    monkeypatch.setattr(workers, "WAITING_SECONDS", 0.0)
+    assert len(look_at(BusyRay(looked_at), 10)) == 10
+    assert sum("another job may have its cores" in line for line in logged) == 1
 
 
 def test_a_job_that_is_stopped_takes_what_is_answered(look_at: Any) -> None:
