@@ -9,7 +9,6 @@ import pytest
 from tests.daemon.review.page.browser import TILE, current, shown, until
 from tests.daemon.review.page.conftest import HEIGHT, Opener
 from tests.daemon.review.page.stub import CLASSES, Stub, sent
-from tests.processes import wait_for
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -91,8 +90,8 @@ def test_what_is_taken_back_comes_into_sight_again_where_it_was(page: Page, stub
     page.keyboard.press("End")
     page.keyboard.press("Backspace")
     until(page, IS_SEEN)
-    wait_for(lambda: shown(page) == before, "the pictures around it are drawn, too")
     assert current(page) == before[0]
+    assert shown(page)[:10] == before[:10]  # how many are drawn depends on where the window is by now
     sent(stub, page, 0)
 
 
