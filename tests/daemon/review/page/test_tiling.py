@@ -85,6 +85,7 @@ def test_keys_act_upon_the_current_picture_however_far_it_is_from_the_window(pag
 
 def test_what_is_taken_back_comes_into_sight_again_where_it_was(page: Page, stub: Stub) -> None:
     page.keyboard.press("Home")
+    until(page, f"document.querySelector('{TILE}').ariaPosInSet === '1'")
     before = shown(page)
     page.keyboard.press("1")
     page.keyboard.press("End")
