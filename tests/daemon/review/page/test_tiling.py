@@ -22,6 +22,8 @@ IS_SEEN = f"""
   return document.activeElement === {CURRENT} && height > 100 && top > 0 && bottom < innerHeight;
 }})()
 """
+#: The first picture is in the document wherever the window is, while it is the current one.
+IS_SECOND_DRAWN = f"document.querySelectorAll('{TILE}')[1].ariaPosInSet === '2'"
 #: The place of the picture that is in the middle of the window.
 IN_THE_MIDDLE = f"""
 Number([...document.querySelectorAll('{TILE}')].findLast(
@@ -85,12 +87,13 @@ def test_keys_act_upon_the_current_picture_however_far_it_is_from_the_window(pag
 
 def test_what_is_taken_back_comes_into_sight_again_where_it_was(page: Page, stub: Stub) -> None:
     page.keyboard.press("Home")
-    until(page, f"document.querySelector('{TILE}').ariaPosInSet === '1'")
+    until(page, IS_SECOND_DRAWN)
     before = shown(page)
     page.keyboard.press("1")
     page.keyboard.press("End")
     page.keyboard.press("Backspace")
     until(page, IS_SEEN)
+    until(page, IS_SECOND_DRAWN)
     assert current(page) == before[0]
     assert shown(page)[:10] == before[:10]  # how many are drawn depends on where the window is by now
     sent(stub, page, 0)
