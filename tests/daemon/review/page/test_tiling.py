@@ -62,7 +62,7 @@ def page(new_page: Opener, stub: Stub) -> Page:
 
 def test_only_what_is_near_the_window_is_in_the_document_and_says_which_of_how_many_it_is(page: Page) -> None:
     until(page, IS_SEEN)
-    assert page.locator(TILE).count() < COUNT / 2
+    until(page, f"document.querySelectorAll('{TILE}').length < {COUNT // 2}")
     assert {tile.get_attribute("aria-setsize") for tile in page.query_selector_all(TILE)} == {str(COUNT)}
     for width in (1280, 700):
         page.set_viewport_size({"width": width, "height": HEIGHT})
