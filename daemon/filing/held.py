@@ -122,6 +122,13 @@ class HeldImages:
         held = self._all().get(str(filing.source))
         return held is not None and held.filing_id == filing.id and self.holds(filing.source, identity)
 
+    def back_at(self, filing: Filing) -> Path | None:
+        """Return where the image of a filing is held that was undone, or that a killed undo has not marked so.
+
+        Raises JournalBusy.
+        """
+        return next((held.path for held in self._all().values() if held.filing_id == filing.id), None)
+
     def keeps(self, sidecar: Path, image: str) -> bool:
         """Whether a sidecar belongs to a held image of its folder as much as to ``image``. Raises JournalBusy."""
         if not self._all():

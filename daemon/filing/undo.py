@@ -61,10 +61,12 @@ class _Return(NamedTuple):
 class _Original(NamedTuple):
     """An image in the inbox of which the ``copy`` is to be removed; None where it has returned already, or has a tag.
 
-    ``may_be_held``: as it is, it was not filed before that.
+    ``path`` is where it lies: not where it came from, if that name was taken when it returned. ``may_be_held``: as it
+    is, it was not filed before that.
     """
 
     filing: Filing
+    path: Path
     entry: FileAt
     identity: Identity
     copy: FileAt | None
@@ -148,7 +150,7 @@ def _undo(
         results = [_result(one, held, journal) for one in begun]
     if held is not None:
         filed_still = {
-            undone.filing.source
+            one.path
             for one, undone in zip(begun, results, strict=True)
             if isinstance(one, _Original) and undone.status is not Status.UNDONE
         }
@@ -160,7 +162,7 @@ def _undo(
 
 def _held_among(originals: Sequence[_Original], held: HeldImages | None) -> set[Path]:
     """List the images that are held for another undo already: they stay so, whatever becomes of this one."""
-    return {one.filing.source for one in originals if held is not None and held.holds(one.filing.source, one.identity)}
+    return {one.path for one in originals if held is not None and held.holds(one.path, one.identity)}
 
 
 def _hold_originals(journal: Journal, originals: Sequence[_Original], held: HeldImages | None) -> None:
@@ -168,9 +170,9 @@ def _hold_originals(journal: Journal, originals: Sequence[_Original], held: Held
     if held is None:
         return
     images = [
-        Held(path=one.filing.source, identity=one.identity, filing_id=one.filing.id)
+        Held(path=one.path, identity=one.identity, filing_id=one.filing.id)
         for one in originals
-        if one.may_be_held and held.applies_to(one.filing.source)
+        if one.may_be_held and held.applies_to(one.path)
     ]
     if images:
         journal.write([], held=images)
@@ -237,7 +239,9 @@ def _begin(
                 return _planned(filing)
             before, status = earlier(journal, filing), image.stat()
             is_tagged_still = before is not None and is_untouched(status, before)
-            return _Original(filing, image, Identity.from_stat(status), None, may_be_held=not is_tagged_still)
+            return _Original(
+                filing, filing.source, image, Identity.from_stat(status), None, may_be_held=not is_tagged_still
+            )
         if filing.action != "move":
             return _original_of(journal, filing, image, folders)
         if journal is not None:
@@ -257,13 +261,14 @@ def _gone(journal: Journal | None, filing: Filing, folders: OpenFolders, held: H
     Of a copy that is only sure where the original is held for it.
     """
     is_move = filing.action == "move"
+    path = (held.back_at(filing) if held is not None and is_move else None) or filing.source
     with suppress(OSError):
-        image = folders.entry(filing.source)
+        image = folders.entry(path)
         identity = Identity.from_stat(image.stat())
         if is_filed_image(image, filing) if is_move else held is not None and held.is_held_for(filing, identity):
             if journal is None:
-                return _planned(filing, filing.source if is_move else None)
-            return _Original(filing, image, identity, copy=None)
+                return _planned(filing, path if is_move else None)
+            return _Original(filing, path, image, identity, copy=None)
     return Undone(filing=filing, status=Status.GONE)
 
 
@@ -297,7 +302,7 @@ def _result(finished: Undone | _Return | _Original, held: HeldImages | None, jou
             undone = _untagged(finished, journal) if finished.filing.action == "tag" else _undone_beside(finished)
             if held is None or undone.status is not Status.UNDONE:
                 return undone
-            return replace(undone, held=finished.may_be_held and held.applies_to(finished.filing.source))
+            return replace(undone, held=finished.may_be_held and held.applies_to(finished.path))
         case _:
             return finished
 
@@ -327,7 +332,7 @@ def _undone_beside(original: _Original) -> Undone:
     """Remove the copy of an image in the inbox, while that is there unchanged."""
     filing, copy = original.filing, original.copy
     if copy is None:
-        return _succeeded(filing, filing.source if filing.action == "move" else None)
+        return _succeeded(filing, original.path if filing.action == "move" else None)
 
     def is_one_of_two(entry: FileAt) -> bool:
         # Two mounts may show one file under both names: then the original is gone once the copy has its private name.
@@ -395,7 +400,7 @@ def _original_of(journal: Journal | None, filing: Filing, copy: FileAt, folders:
             return stays
     except NO_FOLDER:
         return stays
-    return _planned(filing) if journal is None else _Original(filing, original, before, copy)
+    return _planned(filing) if journal is None else _Original(filing, filing.source, original, before, copy)
 
 
 def _planned(filing: Filing, destination: Path | None = None) -> Undone:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -26,18 +29,25 @@ def run(examples: int, steps: int) -> None:
     run_state_machine_as_test(Machine, settings=quiet)
 
 
+@contextmanager
+def begun(**how: Any) -> Iterator[Machine]:
+    """A machine that has begun, see `Machine.begin`."""
+    machine = Machine()
+    machine.begin(**how)
+    try:
+        yield machine
+    finally:
+        machine.teardown()
+
+
 def one_writer_that_pauses() -> None:
     """The steps by which the machine finds a program that unlinks what is open."""
-    machine = Machine()
-    machine.begin(two=True)
-    try:
+    with begun(two=True) as machine:
         machine.somebody_opens_a_file_for_writing("cat.jpg")
         machine.go_on(machine.desk.inbox / "cat.jpg")
         machine.file("cat")
         machine.go_on(machine.desk.inbox / "cat.jpg")
         machine.every_image_is_in_one_place()
-    finally:
-        machine.teardown()
 
 
 def test_nothing_is_lost_of_a_writer_that_pauses() -> None:
@@ -46,9 +56,7 @@ def test_nothing_is_lost_of_a_writer_that_pauses() -> None:
 
 def two_that_would_get_one_name(at: int, two: bool) -> None:
     """The steps by which the machine finds an undo that holds only one of them; it stops at its ``at``-th call."""
-    machine = Machine()
-    machine.begin(two=two)
-    try:
+    with begun(two=two) as machine:
         machine.write(["cat.jpg", "cat_2.jpg"])
         machine.file("cat")
         machine.write(["cat.jpg"])
@@ -57,8 +65,6 @@ def two_that_would_get_one_name(at: int, two: bool) -> None:
         machine.undo(2)
         machine.every_image_is_in_one_place()
         machine.file("dog")
-    finally:
-        machine.teardown()
 
 
 @pytest.mark.parametrize("two", [False, True], ids=["one file system", "two file systems"])
@@ -70,9 +76,7 @@ def test_an_undo_that_stops_holds_both_that_would_get_one_name(two: bool) -> Non
 @pytest.mark.parametrize("rule", ["none", "output"], ids=["one file system", "two file systems"])
 def test_an_undo_that_stops_leaves_no_filing_into_the_inbox(rule: str) -> None:
     for at in range(1, 41):
-        machine = Machine()
-        machine.begin(two=False, dog_rule=rule)
-        try:
+        with begun(two=False, dog_rule=rule) as machine:
             machine.write(["cat.jpg"])
             machine.file("dog")
             machine.crash_while_undoing(1, at)
@@ -80,29 +84,37 @@ def test_an_undo_that_stops_leaves_no_filing_into_the_inbox(rule: str) -> None:
             with machine.held_images() as (journal, _):
                 filed = journal.history(Wanted(states=[State.DONE], as_written=True), 4)
             assert machine.desk.inbox not in [filing.folder for filing in filed], at
-        finally:
-            machine.teardown()
+
+
+def test_an_equal_image_at_the_name_that_was_taken_when_one_returned_is_not_held() -> None:
+    for at in range(1, 41):
+        with begun(two=False) as machine:
+            machine.write_the_same_again("cat.jpg")
+            machine.file("cat")
+            machine.write(["cat.jpg"])
+            machine.crash_while_undoing(1, at)
+            machine.restart()
+            machine.delete("cat.jpg")
+            machine.write_the_same_again("cat.jpg")
+            machine.crash_while_undoing(1, 5)
+            machine.restart()
+            machine.file("dog")
+            machine.every_image_is_in_one_place()
 
 
 def test_an_undo_that_stops_leaves_no_half_written_sidecar() -> None:
     for at in range(1, 41):
-        machine = Machine()
-        machine.begin(two=False, dog_rule="tag")
-        try:
+        with begun(two=False, dog_rule="tag") as machine:
             machine.write(["dog.jpg"])
             machine.file("dog")
             machine.crash_while_undoing(1, at)
             machine.restart()
             machine.every_image_is_in_one_place()
-        finally:
-            machine.teardown()
 
 
 def test_an_undo_that_fails_releases_nothing_that_an_undo_before_it_has_brought_back() -> None:
     for at in range(1, 41):
-        machine = Machine()
-        machine.begin(two=False, dog_rule="tag")
-        try:
+        with begun(two=False, dog_rule="tag") as machine:
             machine.write(["dog.jpg"])
             machine.file("dog")
             machine.desk.put("dog.jpg", b"image 1")
@@ -110,22 +122,16 @@ def test_an_undo_that_fails_releases_nothing_that_an_undo_before_it_has_brought_
             machine.file("cat")
             machine.undo_with_an_error(2, at, errno.EIO)
             machine.every_image_is_in_one_place()
-        finally:
-            machine.teardown()
 
 
 def test_a_tag_that_is_taken_back_is_not_given_again_because_of_an_earlier_one() -> None:
-    machine = Machine()
-    machine.begin(two=False, dog_rule="tag")
-    try:
+    with begun(two=False, dog_rule="tag") as machine:
         machine.write(["dog.jpg"])
         machine.file("dog")
         machine.write(["dog.jpg"])
         machine.file("dog")
         machine.undo(1)
         machine.file("dog")
-    finally:
-        machine.teardown()
 
 
 def test_nothing_is_lost_whatever_happens() -> None:
