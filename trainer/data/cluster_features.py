@@ -136,27 +136,36 @@ class _ClusterPass:
 
     def extracted(self, started: float) -> Extracted:
         """Return the result, once all files were taken."""
+        self._read_here([position for position, found in enumerate(self._found) if found is None])
         samples: list[Sample] = []
         hashes: list[PerceptualHash] = []
         unreadable: list[Unreadable] = []
         for position, (file, found) in enumerate(zip(self._files, self._found, strict=True)):
-            here = found or self._read_here(file, position)
-            if isinstance(here, Unreadable):
-                unreadable.append(here)
+            if isinstance(found, Unreadable):
+                unreadable.append(found)
                 continue
+            assert found is not None, "every file was taken, given up or read here"
             self._features[len(samples)] = self._features[position]
-            samples.append(Sample(file.path, file.name, file.label, here.sha256))
-            hashes.append(here.perceptual_hash)
+            samples.append(Sample(file.path, file.name, file.label, found.sha256))
+            hashes.append(found.perceptual_hash)
         self._cache.commit()
         features = self._features[: len(samples)]
         return Extracted(samples, features, hashes, unreadable, self._cached, time.monotonic() - started)
 
-    def _read_here(self, file: File, position: int) -> _Hashed | Unreadable:
-        alone = extract([file], self._extractor, self._cache)
-        if alone.unreadable:
-            return alone.unreadable[0]
-        self._features[position] = alone.features[0]
-        return _Hashed(alone.samples[0].sha256, alone.hashes[0])
+    def _read_here(self, positions: Sequence[int]) -> None:
+        """Compute what the workers could not read for a moment, or the cache has lost since, on this machine."""
+        if not positions:
+            return
+        here = extract([self._files[position] for position in positions], self._extractor, self._cache)
+        rows = {sample.path: row for row, sample in enumerate(here.samples)}
+        refused = iter(here.unreadable)  # in the order of the files, as the samples are
+        for position in positions:
+            row = rows.get(self._files[position].path)
+            if row is None:
+                self._found[position] = next(refused)
+            else:
+                self._features[position] = here.features[row]
+                self._found[position] = _Hashed(here.samples[row].sha256, here.hashes[row])
 
 
 def _can_be_read(path: Path) -> bool:
