@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from models.cluster import workers
+from models.cluster import connection, workers
 
 
 class WorkerLost(Exception):
@@ -107,12 +107,13 @@ class OneProcessRay:
         handle.is_lost = True
 
     def use(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Let workers be started by this one."""
+        """Let workers be started by this one, also where Ray is not installed."""
 
         @contextmanager
         def connected() -> Iterator[OneProcessRay]:
             yield self
 
+        monkeypatch.setattr(connection, "find_spec", lambda _: object())
         monkeypatch.setattr(workers, "connected", connected)
         monkeypatch.setattr(workers, "BETWEEN_LOOKS", 0.0)
         monkeypatch.setattr(workers, "requirements", lambda *_: {})

@@ -173,7 +173,6 @@ def test_what_the_cache_loses_meanwhile_is_computed_here(
 def test_a_fit_makes_the_same_checkpoint(
     folders: ClassFolders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("ray", reason="the extra `cluster` is not installed")
     OneProcessRay().use(monkeypatch)
     monkeypatch.chdir(folders.root.parent)
     engines: tuple[EngineName, ...] = ("local", "ray")
