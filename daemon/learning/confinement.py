@@ -15,9 +15,10 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from daemon.files.sessions import come_after_others
+
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
-#: Of the process, and of its session: that one still gets a tenth beside a busy one, so that a lesson comes to its end.
-_NICENESS, _NICENESS_OF_SESSION = 19, 10
+_NICENESS = 19
 #: Each thread of BLAS has a buffer of 32 MiB, which counts against the memory whether it is used or not.
 _THREADS, _MOST_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), 4
 #: More than that of decoders: images come before lessons.
@@ -40,8 +41,7 @@ def main(arguments: list[str]) -> None:
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     except OSError:
         cores = max(1, len(os.sched_getaffinity(0)) // 2)  # the others are for images alone
-    with suppress(OSError):  # where the kernel shares the processor out among sessions first, see sched(7)
-        Path("/proc/self/autogroup").write_text(str(_NICENESS_OF_SESSION))
+    come_after_others()
     for name in _THREADS:
         os.environ.setdefault(name, str(min(cores, _MOST_THREADS)))
     # As data: the address space also counts what is only reserved, or mapped from libraries.

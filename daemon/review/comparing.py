@@ -9,11 +9,11 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Literal
 
 from loguru import logger
 
+from daemon.files.sessions import come_after_others
 from daemon.review.images import Images
 from daemon.review.place import ReviewedOutput
 from daemon.review.refusals import Refusal
@@ -23,7 +23,7 @@ from models.text.language import in_use, tr
 FEATURES_FILE = "review.features"
 #: Filings that are read from the journal at once.
 _AT_ONCE = 1000
-_NICENESS, _NICENESS_OF_SESSION = 19, 10
+_NICENESS = 19
 
 #: What the images are wanted in: groups of those that look alike, or all with the most unlike first.
 Wanted = Literal["groups", "order"]
@@ -109,19 +109,11 @@ def start_process() -> subprocess.Popen[str]:
         text=True,
         start_new_session=True,
     )
+    # From its beginning on: it loads for a second, when somebody waits for pictures.
     with suppress(OSError):
-        _come_last(process.pid)  # from its beginning on: it loads for a second, when somebody waits for pictures
+        os.setpriority(os.PRIO_PROCESS, process.pid, _NICENESS)
+    come_after_others(process.pid)
     return process
-
-
-def _come_last(pid: int) -> None:
-    """Let a process come last in its session at the processor, and its session after others. Raises OSError.
-
-    Where the kernel shares the processor out among sessions first, see sched(7), the process alone would get as much as
-    a daemon in another one. It still gets a tenth: somebody waits for it.
-    """
-    os.setpriority(os.PRIO_PROCESS, pid, _NICENESS)
-    Path(f"/proc/{pid}/autogroup").write_text(str(_NICENESS_OF_SESSION))
 
 
 def _talk(process: subprocess.Popen[str], question: dict[str, Any], heard: Callable[[Answer], None]) -> None:

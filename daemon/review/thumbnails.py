@@ -18,6 +18,7 @@ from PIL import Image
 
 from daemon.decoding.decoder import Decoded, DecoderLost, Task
 from daemon.decoding.pool import DecoderPool, Limits
+from daemon.files.sessions import come_after_others
 from daemon.files.source import Source, SourceUnreadable
 from daemon.filing.identity import is_in_filed_state
 from daemon.journal.records import Filing
@@ -43,6 +44,7 @@ class Thumbnails:
         self._pool = DecoderPool(
             decoders, Limits(memory=settings.decode_memory_mb << 20, seconds=settings.decode_seconds)
         )
+        come_after_others(self._pool.pids()[0])  # the browser may be on this machine, and is to answer keys first
         self._cache = _Cache(cache_bytes)
 
     def close(self) -> None:
