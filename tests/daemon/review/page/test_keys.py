@@ -57,6 +57,12 @@ def test_undo_takes_back_the_last_and_the_one_before_it(page: Page, stub: Stub) 
     assert len(stub.decided) == 4
 
 
+def test_a_click_with_shift_chooses_all_from_the_current_one_on(page: Page) -> None:
+    page.locator(TILE).nth(1).click()
+    page.locator(TILE).nth(4).click(modifiers=["Shift"])
+    assert page.inner_text("#chosen") == "4 images selected"
+
+
 def test_a_range_and_all_are_decided_at_once(page: Page, stub: Stub) -> None:
     before = shown(page)
     page.keyboard.press("Shift+ArrowRight")
