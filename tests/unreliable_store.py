@@ -18,13 +18,16 @@ BUCKET = "photos"
 
 
 class UnreliableStore:
-    """A server that fails requests at random, half of them after it has carried them out. ``read``: images by path."""
+    """A server that fails requests at random, half of them after it has carried them out.
+
+    ``read`` are the images that were read, by path, ``lists`` the requests for a list.
+    """
 
     def __init__(self, application: Callable[..., Iterable[bytes]]) -> None:
         self._application = application
         self._chance = random.Random(1)
         self._lock = threading.Lock()
-        self.requests, self.failed = 0, 0
+        self.requests, self.failed, self.lists = 0, 0, 0
         self.read: Counter[str] = Counter()
         self.is_failing = False
 
@@ -34,6 +37,7 @@ class UnreliableStore:
             does_it_first = self._chance.random() < 0.5
             self.requests += 1
             self.failed += fails
+            self.lists += "list-type=" in environment["QUERY_STRING"]
             if environment["REQUEST_METHOD"] == "GET" and environment["PATH_INFO"].endswith(".jpg"):
                 self.read[environment["PATH_INFO"]] += 1
         if not fails:

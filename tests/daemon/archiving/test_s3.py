@@ -58,11 +58,13 @@ def test_a_bucket_is_archived_and_filed(
     server.read.clear()
     assert archive.run("s3://photos/in", engine=engine).known == 13 * copies
     assert not server.read
+    server.lists = 0
     for expected in ({"filed": 12 * copies, "refused": copies}, {"already": 12 * copies, "refused": copies}):
         capsys.readouterr()
         assert apply_main([str(archive.manifest), "--output", "s3://photos/out", "--json"]) == 0
         assert json.loads(capsys.readouterr().out)["statuses"] == expected
     assert apply_main([str(archive.manifest), "--output", "s3://photos/moved", "--action", "move"]) == 0
+    assert not server.lists  # which would be one for each object
     server.is_failing = False
     after = images(client)
     assert not [key for key in after if key.startswith("in/")]
