@@ -87,7 +87,7 @@ def live_through_it_all(systemd: Manager, place: Path) -> None:
     wait_for(lambda: systemd.show("StatusText") == "0 waiting", "the first status")
     first = systemd.show("MainPID")
     file_one(place, "one.png")
-    wait_for(lambda: systemd.show("StatusText").startswith("0 waiting, 1 filed"), "the status says so")
+    wait_for(lambda: systemd.show("StatusText").startswith("0 waiting, 1 in its class"), "the status says so")
 
     (place / "config.toml").write_text('watch = ["inbox"]\nthreshold = 0.0\nbatch_size = 2\n')
     systemd.systemctl("reload", "imagesortd")
@@ -109,7 +109,7 @@ def live_through_it_all(systemd: Manager, place: Path) -> None:
     file_one(place, "four.png")
     systemd.systemctl("stop", "imagesortd")
     assert (systemd.show("ActiveState"), systemd.show("Result")) == ("inactive", "success")
-    assert "stopped: 1 filed" in (place / LOG).read_text()
+    assert "stopped: 1 in its class" in (place / LOG).read_text()
 
     (place / "config.toml").write_text('watch = ["inbox"]\nthreshold = 7\n')
     assert systemd.run("systemctl", *systemd.flags, "start", "imagesortd").returncode != 0
@@ -169,5 +169,5 @@ def test_so_does_the_unit_of_somebody_without_rights(systemd: Manager, own: Mana
     wait_for(lambda: own.show("ActiveState") == "active", "it starts with the next session")
     file_one(place, "five.png")
     systemd.systemctl("stop", "session.service")
-    assert "stopped: 1 filed" in (place / LOG).read_text().splitlines()[-1]
+    assert "stopped: 1 in its class" in (place / LOG).read_text().splitlines()[-1]
     assert "# loginctl enable-linger" in said
