@@ -268,7 +268,7 @@ def stray_names(settings: Settings, journal: Journal, output_marks: OutputMarks)
         settings.output,
         journal,
         recursive=watches_inside(settings),
-        is_away=lambda: output_marks.why_away() is not None or bool(output_marks.away()),
+        is_away=lambda: output_marks.why_away() is not None or bool(output_marks.other_outputs_away()),
         other_outputs=settings.outputs[1:],
     )
 

@@ -96,7 +96,7 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
     path = journal_path(state, settings.output)
     outputs = settings.outputs
     output_marks = None if dry_run else OutputMarks(outputs, path.parent)
-    away = {} if output_marks is None else output_marks.all_away()
+    away = {} if output_marks is None else output_marks.outputs_away()
     for output in outputs:
         if output not in away:
             _make(output, "output", dry_run=dry_run)
@@ -250,7 +250,7 @@ def _lock_folders(
                 output_marks.require_free()
         except OutputAway as error:
             logger.error(tr("filing is paused: {error}", error=error))
-        for why in output_marks.away().values():
+        for why in output_marks.other_outputs_away().values():
             logger.error(tr("images of a class with an output of its own wait in the inbox: {why}", why=why))
         return held.pop_all()
 

@@ -52,17 +52,58 @@ def make_parser() -> Parser:
         prog="python -m trainer", description=tr("Make and evaluate the checkpoints that the daemon serves.")
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
-    fitting = commands.add_parser("fit", help=tr("fit a checkpoint on a folder of class folders, and publish it"))
+    fitting = commands.add_parser(
+        "fit",
+        help=tr("fit a checkpoint on a folder of class folders, and publish it"),
+        description=tr(
+            "Fit a checkpoint on a folder with one folder of images per class, and publish it for the daemon if it is "
+            "no worse than the one in use. Every image is judged by a model that never saw it; the report in the run "
+            "folder says how many were right. No image is moved or changed."
+        ),
+    )
     evaluating = commands.add_parser(
-        "evaluate", help=tr("measure the accuracy of a checkpoint on a folder of class folders")
+        "evaluate",
+        help=tr("measure the accuracy of a checkpoint on a folder of class folders"),
+        description=tr(
+            "Measure how many images of a folder of class folders a checkpoint gets right, and write a report with "
+            "charts. No image is moved or changed."
+        ),
     )
-    naming = commands.add_parser("zero-shot", help=tr("make a checkpoint from the names of its classes alone"))
+    naming = commands.add_parser(
+        "zero-shot",
+        help=tr("make a checkpoint from the names of its classes alone"),
+        description=tr(
+            "Make a checkpoint from the names of its classes alone, with a model that reads text, and publish it as "
+            "--publish says. No images are needed."
+        ),
+    )
     learning = commands.add_parser(
-        "learn", help=tr("fit the published run again with the images that people labelled, and publish it if better")
+        "learn",
+        help=tr("fit the published run again with the images that people labelled, and publish it if better"),
+        description=tr(
+            "Fit the head of the published run again with the images that people labelled, and publish it if it is "
+            "better. The images that the run was fitted on are not needed. Exit code {code}: nothing is published.",
+            code=NOT_PUBLISHED,
+        ),
     )
-    listing = commands.add_parser("list", help=tr("the runs, and which of them the daemon serves"))
-    publishing = commands.add_parser("publish", help=tr("let the daemon serve a run"))
-    rolling = commands.add_parser("rollback", help=tr("let the daemon serve what was published before"))
+    listing = commands.add_parser(
+        "list",
+        help=tr("list the runs, and say which of them the daemon serves"),
+        description=tr("List the runs, oldest first, with their accuracy, and say which of them the daemon serves."),
+    )
+    publishing = commands.add_parser(
+        "publish",
+        help=tr("let the daemon serve a run"),
+        description=tr("Let the daemon serve a run, however good it is. A running daemon switches to it by itself."),
+    )
+    rolling = commands.add_parser(
+        "rollback",
+        help=tr("let the daemon serve what was published before"),
+        description=tr(
+            "Let the daemon serve what was published before, or the starter model. A running daemon switches to it by "
+            "itself."
+        ),
+    )
     options.add_fit(fitting)
     options.add_evaluate(evaluating)
     options.add_zero_shot(naming)
@@ -211,7 +252,7 @@ def _publish(given: argparse.Namespace) -> dict[str, Any]:
     print(*gone, sep="\n", end="\n" if gone else "")
     print(
         tr(
-            "published {run}: {count} classes; a running daemon goes over to it by itself",
+            "published {run}: {count} classes; a running daemon switches to it by itself",
             run=run,
             count=len(proved.classes),
         )
@@ -225,7 +266,7 @@ def _rollback(given: argparse.Namespace) -> dict[str, Any]:
 
     now, before = rollback(given.output_dir, WeightsStore(given.cache_dir), starter=given.starter)
     text = tr(
-        "rolled back from {before} to {now}; a running daemon goes over to it by itself",
+        "rolled back from {before} to {now}; a running daemon switches to it by itself",
         before=before,
         now=tr(STARTER) if now == STARTER else now,
     )

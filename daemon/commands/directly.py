@@ -17,9 +17,10 @@ from daemon.operations.methods import METHODS
 
 
 def operate_directly(place: FiledOutput, method: str, params: Params) -> Operation:
-    """Do what a daemon would do, with the locks that it would have. Raises `UserError`.
+    """Carry out an operation here, with the locks that a daemon would hold. Raises `UserError`.
 
-    A signal to end raises KeyboardInterrupt once all is said that was done; a copy that is being made is given up.
+    Ctrl-C or SIGTERM raises KeyboardInterrupt after the current step, when all that was done has been yielded; a copy
+    that is being made is given up.
     """
     place.require_journal()
     stopped = threading.Event()
@@ -33,6 +34,7 @@ def operate_directly(place: FiledOutput, method: str, params: Params) -> Operati
 
 
 def _desk(place: FiledOutput, params: Params, stopped: threading.Event, closing: ExitStack) -> Desk:
+    """Make the desk; its journal is opened for reading only, and nothing is locked, where nothing will change."""
     if params.changes:
         journal = open_journal(place, closing)
     else:

@@ -16,52 +16,58 @@ from daemon.files.locks import FolderBusy
 from daemon.files.output_mark import OutputAway, OutputMark
 from models.files.ownership import make_folder
 
-#: Letters of the hash in the name of a folder that keeps what is known of an output.
+#: Letters of the hash in the name of the folder that remembers one of the other outputs.
 _HASH = 12
 
 
 def memory_of(output: Path, main: Path, memory: Path) -> Path:
-    """Return the folder that keeps what is known of an output; ``memory`` is that of the journal, and of ``main``."""
+    """Return the folder for the files by which an output is remembered, such as the number in its mark.
+
+    For the main output that is ``memory``, the folder of the journal; for any other output, a folder in it.
+    """
     if output == main:
         return memory
     return memory / f"output-{hashlib.sha256(os.fsencode(output)).hexdigest()[:_HASH]}"
 
 
 class OutputMarks:
-    """The marks of several outputs, the main one first, as one daemon sees them; ``memory`` as in `OutputMark`."""
+    """The marks of several outputs, the main one first, as one daemon sees them; ``memory`` as in `OutputMark`.
+
+    Here one of the other outputs counts as away, too, where another daemon files into it, or it cannot be locked.
+    """
 
     def __init__(self, outputs: Sequence[Path], memory: Path) -> None:
         self.main = outputs[0]
         self._main = OutputMark(self.main, memory)
         self._memories = {output: memory_of(output, outputs[0], memory) for output in outputs}
         self._other_outputs = {output: OutputMark(output, self._memories[output]) for output in outputs[1:]}
-        self._refused: dict[Path, str] = {}  # those that another daemon files into, or that cannot be locked
+        self._refused: dict[Path, str] = {}  # why: another daemon files into it, or it cannot be locked
 
     def why_away(self) -> str | None:
         """Say what to do if the main output is not there; None if it is."""
         return self._main.why_away()
 
-    def all_away(self) -> dict[Path, str]:
-        """Map the outputs that cannot be filed into now to what to do about it, the main one, too."""
-        main = self._main.why_away()
-        return self.away() if main is None else {self.main: main} | self.away()
-
     def other_outputs(self) -> dict[Path, str | None]:
-        """Map the other outputs to why they cannot be filed into now; None: they can."""
-        return {output: self._why_not(output) for output in self._other_outputs}
+        """Map each of the other outputs to why it is away, or to None."""
+        return {output: self._why_other_away(output) for output in self._other_outputs}
 
-    def away(self) -> dict[Path, str]:
-        """Map the other outputs that cannot be filed into now to what to do about it."""
+    def other_outputs_away(self) -> dict[Path, str]:
+        """Map those of the other outputs that are away to the reason."""
         return {output: why for output, why in self.other_outputs().items() if why is not None}
+
+    def outputs_away(self) -> dict[Path, str]:
+        """Map the outputs that are away to the reason, the main one among them."""
+        main = self._main.why_away()
+        return self.other_outputs_away() if main is None else {self.main: main} | self.other_outputs_away()
 
     def why_closed(self, path: str) -> str | None:
         """Say why nothing may be opened at a path now: it lies in another output, which is away. Else None."""
         for output in self._other_outputs:
             if path.startswith(str(output)) and (path == str(output) or path.startswith(f"{output}/")):
-                return self._why_not(output)
+                return self._why_other_away(output)
         return None
 
-    def _why_not(self, output: Path) -> str | None:
+    def _why_other_away(self, output: Path) -> str | None:
         return self._refused.get(output) or self._other_outputs[output].why_away()
 
     def device_of(self, output: Path) -> int | None:
@@ -97,7 +103,7 @@ class OutputMarks:
             self._refused[output] = f"{output}: {error.strerror}"
 
     def _make_memory(self, output: Path) -> None:
-        with suppress(OSError):  # what is known of it is not kept, then
+        with suppress(OSError):  # it is not remembered, then
             make_folder(self._memories[output])
 
     def release(self) -> None:

@@ -201,7 +201,7 @@ def test_nothing_of_a_fit_without_a_terminal_is_a_progress_bar(shapes: Path, tmp
     assert done.returncode == 0
     assert done.stderr == ""
     assert "\r" not in done.stdout
-    assert "goes over to it by itself" in done.stdout
+    assert "switches to it by itself" in done.stdout
 
 
 def test_ctrl_c_is_one_sentence_and_leaves_nothing(shapes: Path, tmp_path: Path) -> None:

@@ -203,7 +203,7 @@ def verdict(given: Verdict, run: Path) -> None:
     if given.publish:
         say(tr("published"), given.reason)
         folder = shown(run.parent)
-        say("", tr("a daemon that serves {folder} goes over to it by itself, without a restart", folder=folder))
+        say("", tr("a daemon that serves {folder} switches to it by itself, without a restart", folder=folder))
     else:
         say(tr("publishing"), tr("not published: {why}", why=given.reason))
         if given.publishable:
