@@ -77,7 +77,7 @@ _RECOVERED = {
     State.ORPHAN: mark("{count} lost track of"),
     State.VOID: mark("{count} begun anew"),
 }
-_UNSETTLED = mark("{count} not settled yet")
+_STILL_INTERRUPTED = mark("{count} still interrupted")
 
 
 def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, reread: Callable[[], Settings]) -> int:
@@ -303,7 +303,9 @@ def _recover(filer: Filer, notifier: Notifier) -> None:
     with copying.reporting_to(notifier.gets_on):
         recovered = filer.recover()
     if recovered:
-        outcome = ", ".join(tr(_RECOVERED.get(state, _UNSETTLED), count=count) for state, count in recovered.items())
+        outcome = ", ".join(
+            tr(_RECOVERED.get(state, _STILL_INTERRUPTED), count=count) for state, count in recovered.items()
+        )
         logger.warning(tr("recovered from an interrupted run; its interrupted filings: {outcome}", outcome=outcome))
 
 

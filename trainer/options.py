@@ -147,7 +147,7 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help=tr("another checkpoint: which of the two is better on these images?"),
     )
-    add("--batch-size", type=count, default=32, metavar="N", help=tr("images at once, at most (default %(default)s)"))
+    add("--batch-size", type=count, default=32, metavar="N", help=tr("images per batch, at most (default %(default)s)"))
     add("--output-dir", type=Path, metavar="DIR", help=tr("where the report goes (default: reports/RUN-DATA)"))
     add_cache(parser)
 
@@ -203,8 +203,8 @@ def add_learn(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         help=tr(
-            "the images that were filed last and left there, as a file of labels: where the images that the model was "
-            "fitted on are not at hand, few of these may change folder"
+            "a file of labels with the images that were filed last and have stayed there: only few of them may "
+            "go elsewhere after a lesson that does not have the images that the model was fitted on"
         ),
     )
     parser.add_argument(
@@ -212,16 +212,16 @@ def add_learn(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         help=tr(
-            "images drawn at random of those that came, as a file of labels: by these it is promised how many are "
-            "wrong, where the images that the model was fitted on cannot tell"
+            "a file of labels with images drawn at random from those that came: the promise of how many are "
+            "wrong rests on these, where it cannot rest on the images that the model was fitted on"
         ),
     )
     parser.add_argument(
         "--given-up",
         metavar="SHA256",
         help=tr(
-            "a checkpoint that the daemon has taken back: where it is the published one, the lesson begins from the "
-            "run that it came from"
+            "digest of a checkpoint that the daemon has stopped using: if that is the published one, the lesson "
+            "begins from the run that it came from"
         ),
     )
     add_keep(parser)

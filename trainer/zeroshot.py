@@ -97,7 +97,7 @@ def _classes(options: ZeroShotOptions) -> list[str]:
     except CheckpointError as error:
         raise UserError(str(error)) from error
     if len(classes) < 2:
-        raise UserError(tr("one class alone cannot be told from anything: give at least two"))
+        raise UserError(tr("with one class alone there is nothing to tell apart: give at least two"))
     return classes
 
 

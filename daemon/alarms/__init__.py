@@ -1,1 +1,1 @@
-"""Alarms: notice that something is wrong which nobody may be looking at, and say so once, and once when it is over."""
+"""Alarms: notice what goes wrong while nobody looks; say so once, and once more when it is over."""

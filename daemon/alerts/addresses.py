@@ -1,6 +1,6 @@
 """Addresses that alarms are sent to, and where they are written down.
 
-They hold passwords: they are shown to nobody, and what is said of one names its service and its place in the list.
+They hold passwords, so they are never shown: messages name the service of an address, and its place in the list.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Address:
 
     @property
     def key(self) -> str:
-        """What is known of it is kept under this; the address cannot be told from it."""
+        """The key under which the ledger has it; the address cannot be computed from that."""
         return hashlib.sha256(self.url.get_secret_value().encode()).hexdigest()[:16]
 
 

@@ -16,9 +16,10 @@ _LARGEST = 1 << 20
 
 
 class Delivered(BaseModel):
-    """What one address has got: all events up to ``after``, but not the ``owed`` ones.
+    """What one address has got: all events up to ``after``, except those in ``owed``.
 
-    ``failing``: since when nothing can be sent, and ``why``; the time of the last message that was ``sent``.
+    ``failing``: the time since when nothing can be sent to it, and ``why``; None where that works. ``sent``: the time
+    of the last message that it got.
     """
 
     model_config = ConfigDict(extra="ignore")

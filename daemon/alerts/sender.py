@@ -21,14 +21,14 @@ from models.errors import UserError
 from models.files.ownership import make_file, make_folder
 from models.text.language import tr
 
-#: Seconds that the end waits for messages that are under way.
+#: Seconds to wait at the end for messages that are being sent.
 _PATIENCE = 5.0
 
 
 class AlertSender:
     """Sends the alarms of the journal at ``journal`` to the addresses that ``load`` gives.
 
-    ``stamps`` tells when to load them again: it changes when their files do.
+    They are loaded again when what ``stamps`` returns has changed, as it does with their files.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class AlertSender:
             os.close(descriptor)
 
     def run_once(self) -> int:
-        """Send what is due, each message tried once; return to how many addresses that was not possible."""
+        """Send what is due, each message tried once; return how many addresses have not got all of it."""
         descriptor = self._lock()
         try:
             ledger = LedgerFile(self._journal.with_name(LEDGER_FILE))
@@ -103,7 +103,7 @@ class AlertSender:
         self._deliveries = []
 
     def _loaded(self, before: list[Address]) -> list[Address]:
-        """Load the addresses again; on a mistake those in use stay."""
+        """Load the addresses again; where the settings are wrong, keep those in use."""
         try:
             return list(self._load())
         except UserError as error:

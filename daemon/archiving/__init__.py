@@ -1,1 +1,1 @@
-"""Archives: classify millions of images once into a manifest, and file, count and look at them by that."""
+"""Archives: classify millions of images once, into a manifest, by which they are then counted, shown and filed."""

@@ -30,7 +30,7 @@ EngineName = Literal["local", "ray"]
 
 @dataclass
 class Tally:
-    """What a job has done: rows by outcome, images that the manifest knew, and folders that could not be listed."""
+    """What a job has done: rows by outcome, images that the manifest knew, and what was skipped as in `Listing`."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     known: int = 0
@@ -44,7 +44,7 @@ class Tally:
 
 
 class Job:
-    """The images of one input and shard, and the manifest that is to know them."""
+    """The images of one input and shard, and the manifest that gets their rows."""
 
     def __init__(
         self, settings: Settings, source: str, folder: Path, shard: Shard, engine: EngineName = "local"

@@ -44,9 +44,9 @@ class LocalEngine:
     def __init__(
         self, settings: Settings, model: Model, place: Path | Store, spool_folder: Path, on_row: Callable[[Row], None]
     ) -> None:
-        """``place``: the folder below which the images lie, or the store, from which they come to ``spool_folder``.
+        """``place``: the folder below which the images lie, or a store: then they are fetched into ``spool_folder``.
 
-        ``on_row`` is given the row of each image, soon after that is known, by the thread that calls `look_at`.
+        ``on_row`` is given the row of each image as soon as it is known, by the thread that calls `look_at`.
         """
         # No bursts: images come in any order.
         self._settings = replace(PipelineSettings.from_settings(settings), burst_seconds=0.0)
@@ -71,7 +71,7 @@ class LocalEngine:
             self._closing = closing.pop_all()
 
     def close(self) -> None:
-        """End the decoders, and delete what was brought here."""
+        """End the decoders, and delete what was fetched."""
         self._closing.close()
 
     def look_at(self, images: Iterable[Listed], stopping: Callable[[], bool] = lambda: False) -> None:

@@ -1,4 +1,4 @@
-"""A classifier that says the next likely classes of an image, too."""
+"""A classifier that also names the next likeliest classes of an image."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class RankedPrediction(Prediction):
 
 
 class RankingClassifier(Classifier):
-    """A classifier whose predictions are `RankedPrediction`, otherwise equal to those of the one it is made of."""
+    """A classifier whose predictions are `RankedPrediction`, otherwise equal to those of ``classifier``."""
 
     def __init__(self, classifier: Classifier) -> None:
         self.__dict__.update(vars(classifier))

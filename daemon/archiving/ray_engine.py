@@ -1,12 +1,12 @@
 """The Ray engine: local engines on all nodes of a cluster, and one process that gives them images and gets rows.
 
-A worker is the local engine: sandboxed decoders that cost a hostile picture and nothing else, and the model beside
-them. So an image is read, decoded and classified on one node, and only addresses and rows cross the network and Ray's
-memory.
+A worker is the local engine: sandboxed decoders, so that a hostile picture is lost and nothing else, and the model
+beside them. So an image is read, decoded and classified on one node, and only addresses and rows cross the network and
+Ray's memory.
 
 A pipeline of Ray Data in stages (download, decode, model) reached .57 of the local engine's images/s. It moves each
 image through shared memory between its stages, decodes in processes that a bad file ends together with a whole block,
-and wants the complete list before the first row. Here the listing goes on while images are looked at.
+and needs the complete list before the first row. Here the listing goes on while images are looked at.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from models.classifier import Prediction
 from models.deciding.rule import DecisionRule, Fate, GroupProbability
 from models.errors import ImageError
 
-#: What an image that is no picture, or a damaged one, has as its outcome, and one that could not be read this time.
+#: Outcomes beside those of `Fate`: it is not a picture, or a damaged one; and it could not be read this time.
 QUARANTINE, UNREAD = "quarantine", "unread"
 #: Bytes of the hash of an address.
 HASH_BYTES = 16

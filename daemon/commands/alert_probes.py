@@ -19,7 +19,7 @@ _OTHERS_MAY_READ = 0o004
 
 
 def alert_findings(settings: Settings, config: Path | None) -> Iterator[Finding]:
-    """Check all about the addresses; ``config``: the configuration file that was read."""
+    """Check that alarms get through to their addresses; ``config``: the configuration file that was read."""
     yield from _readers(settings, config)
     try:
         found = addresses(settings)
@@ -68,7 +68,7 @@ def _delivery(settings: Settings, found: list[Address]) -> Iterator[Finding]:
         known = ledger[address.key]
         assert known.failing is not None
         text = tr(
-            "{address}: nothing gets through since {time}: {why}",
+            "{address}: nothing has got through since {time}: {why}",
             address=address.name,
             time=time.strftime("%Y-%m-%d %H:%M", time.localtime(known.failing)),
             why=known.why or "",

@@ -26,8 +26,8 @@ def main(arguments: list[str]) -> int:
     parser = Parser(
         prog="python -m daemon alerts",
         description=tr(
-            "Send alarms to the addresses of alerts and alerts_file, beside the daemon that files into the output "
-            "folder. It runs until it is stopped."
+            "Send the alarms of the daemon that files into the output folder to the addresses of alerts and "
+            "alerts_file. It runs beside the daemon until it is stopped."
         ),
     )
     which = parser.add_mutually_exclusive_group()

@@ -39,7 +39,7 @@ OUTCOMES = {
     "rolled up": mark("{count:9}  sure of the folder above their class only"),
     "unsure": mark("{count:9}  unsure"),
     "unknown": mark("{count:9}  unknown: unlike anything the model was taught"),
-    "quarantine": mark("{count:9}  no images, or damaged"),
+    "quarantine": mark("{count:9}  not images, or damaged"),
     "unread": mark("{count:9}  could not be read this time; the same command tries them again"),
 }
 

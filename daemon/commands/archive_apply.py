@@ -35,7 +35,7 @@ from models.text.printable import shown
 #: What is said of images that are neither filed now nor left behind.
 _ALSO = {
     Status.ALREADY: mark("{count:9}  filed there before"),
-    Status.REFUSED: mark("{count:9}  no images, or damaged: they stay where they are"),
+    Status.REFUSED: mark("{count:9}  not images, or damaged: they stay where they are"),
     Status.HELD: mark("{count:9}  held: an undo brought them back"),
 }
 

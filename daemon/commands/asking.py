@@ -1,4 +1,4 @@
-"""Ask the running daemon something that takes no more than naming it."""
+"""Commands that ask the running daemon for something and need no parameters: ``rescan`` and ``reload``."""
 
 from __future__ import annotations
 

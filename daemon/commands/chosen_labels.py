@@ -45,8 +45,8 @@ def add_conditions(parser: Parser) -> None:
         action="append",
         choices=[how.value for how in How],
         help=tr(
-            "only labels given so: by moving or placing an image by hand, by relabel, on the review page, or in an "
-            "audit"
+            "only labels given in this way: by moving or placing an image by hand, by relabel, on the review "
+            "page, or in an audit"
         ),
     )
     add(

@@ -1,4 +1,4 @@
-"""Check what is different in a container: who the daemon is, and whether what it keeps lies on volumes."""
+"""Check what is different in a container: who the daemon is, and whether its folders lie on volumes."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from daemon.files.mounts import MOUNTINFO, kind_of, mount_of
 from daemon.state import state_folder
 from models.text.language import tr
 
-#: What Podman and Docker put into every container.
+#: Files that Podman and Docker put into every container.
 MARKS = (Path("/run/.containerenv"), Path("/.dockerenv"))
-#: What its first process is, in the container that this program comes with.
+#: The command line of a container's first process, and what stands there in the container of this program.
 FIRST_PROCESS = Path("/proc/1/cmdline")
 _OURS = b"daemon.container.init"
-#: Kinds that are gone with the container.
+#: Kinds of file systems that are lost with the container.
 _PASSING = frozenset({"overlay", "tmpfs", "ramfs"})
 
 
@@ -62,6 +62,6 @@ def _volume(place: Path, table: bytes) -> Finding:
     if mount in (None, "/") or kind in _PASSING:
         text = tr("{folder} lies in the container itself ({kind}), and is lost with it", folder=place, kind=kind or "?")
         advice = tr("mount a folder there: --volume FOLDER:{folder}", folder=place)
-        # Another one may be a whole machine that somebody works on, where files lie wherever they please.
+        # Another container may be a whole machine that somebody works on: there, files may lie anywhere.
         return wrong("container", text, advice) if is_ours() else note("container", text, advice)
     return fine("container", tr("{folder} is a volume ({kind})", folder=place, kind=kind))

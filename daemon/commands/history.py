@@ -21,7 +21,7 @@ from daemon.operations.selection import Which, record
 from models.text.commandline import Parser, print_json_list
 from models.text.language import mark, tr
 
-#: How a filing is described that was not simply done.
+#: How a filing in another state than done is described.
 _DESCRIPTIONS = {
     State.COPIED: mark("not finished: {filing}"),
     State.UNDONE: mark("undone: {filing}"),
@@ -29,7 +29,7 @@ _DESCRIPTIONS = {
     State.LEFT: mark("left where it is: {filing}"),
     State.ORPHAN: mark("lost track of: {filing}"),
 }
-#: What a person said of an image who brought it to where it lies now.
+#: How an image came to where it lies now, by the way in which a person labelled it.
 _MOVED_BY = {
     How.MOVED: mark("{filing}, corrected to {folder}"),
     How.PLACED: mark("{filing}, corrected to {folder}"),
@@ -171,8 +171,8 @@ def _said(filing: Filing, path: Path, label: Label, paths: ClassPaths, others: s
         return mark("{filing}, labelled {label}")
     if filing.destination is None or paths.of_image(filing.destination) != lies_in:
         return _MOVED_BY[label.how]
-    is_a_persons = filing.confidence is None and label.how is How.RELABELLED
-    return mark("{filing}, relabelled") if is_a_persons else mark("{filing}, confirmed")
+    is_filed_by_a_person = filing.confidence is None and label.how is How.RELABELLED
+    return mark("{filing}, relabelled") if is_filed_by_a_person else mark("{filing}, confirmed")
 
 
 def _said_of_tag(filing: Filing, label: Label) -> str:
@@ -199,7 +199,7 @@ def sentence(filing: Filing, outputs: Sequence[Path]) -> str:
 
 
 def _place(filing: Filing, outputs: Sequence[Path]) -> str:
-    """Say where an image was filed: below the output, or in what was the output then."""
+    """Say where an image was filed: below one of the outputs, or below what was the output then."""
     place = filing.destination
     assert place is not None
     if output_of(place, outputs) is not None:

@@ -311,7 +311,11 @@ def limit_findings(inboxes: list[Path], *, recursive: bool, limits: Path = INOTI
         yield fine("limits", tr("{watches} folders may be watched, {folders} are", watches=watches, folders=folders))
     if queue < 16384:
         advice = "sysctl fs.inotify.max_queued_events=65536"
-        yield note("limits", tr("{count} events are kept; beyond that the inbox is walked", count=queue), advice)
+        yield note(
+            "limits",
+            tr("{count} events are kept; when more come, the whole inbox is looked through", count=queue),
+            advice,
+        )
 
 
 def _count_folders(inboxes: list[Path]) -> int:

@@ -36,8 +36,8 @@ def _parser() -> Parser:
     parser = Parser(
         prog="python -m daemon release",
         description=tr(
-            "Let images be filed again that undo brought back, and that are held in their inbox: at once where the "
-            "daemon runs, else when it is started. Without FILE and --all, they are listed."
+            "Let images that undo brought back be filed again: at once if the daemon runs, else when it is "
+            "started. Until then they are held in their inbox. Without FILE or --all, list them."
         ),
     )
     add = parser.add_argument

@@ -133,8 +133,8 @@ def parser() -> Parser:
     parser = Parser(
         prog="python -m daemon sort",
         description=tr(
-            "Copy the images of a folder, and of the folders in it, into class folders, once. What "
-            "an earlier run copied into the same folder, and is equal still, is not copied again."
+            "Copy the images of a folder, and of the folders in it, into class folders, once. An image that lies "
+            "unchanged in the class folder where an earlier run put it is not copied again."
         ),
     )
     add = parser.add_argument

@@ -146,8 +146,8 @@ def about_learning(settings: Settings, run_as: str | None) -> str | None:
         if os.access(folder, os.W_OK | os.X_OK):
             return None
         return tr(
-            "The service learns from what people correct and publishes in {folder}, which belongs to {owner}: have "
-            "yourself let write there, or write the unit with --learn off.",
+            "The service learns from what people correct and publishes in {folder}, which belongs to {owner}: "
+            "get the right to write there, or write the unit with --learn off.",
             folder=folder,
             owner=owner,
         )

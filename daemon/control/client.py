@@ -120,7 +120,7 @@ class ControlClient:
             raise NotAdmitted(
                 tr(
                     "the daemon's control socket {path} is not for this user: run this as the daemon's user or as "
-                    "root, or have a group of this user named in control_group",
+                    "root, or have control_group set to a group of this user",
                     path=self.path,
                 )
             ) from error

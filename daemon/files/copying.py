@@ -134,7 +134,7 @@ def sha256_of(entry: FileAt) -> str:
 
 
 def _wrong_size(size: int) -> OSError:
-    return OSError(errno.EIO, tr("its size is given as {size} bytes, but another number can be read", size=size))
+    return OSError(errno.EIO, tr("its size is given as {size} bytes, but a different number can be read", size=size))
 
 
 def copy_bytes(source: int, target: int | None, status: os.stat_result) -> str | None:

@@ -176,7 +176,7 @@ def _parts(template: str) -> Iterator[_Part]:
 
 def _check(folder: list[_Part]) -> None:
     if not folder:
-        raise LayoutError(tr("a folder has no name: between two slashes, or behind the last one"))
+        raise LayoutError(tr("a folder has no name: between two slashes, or after the last one"))
     for part in folder:
         if part.field == "class":
             raise LayoutError(tr("{field} stands at its beginning, and nowhere else", field="{class}"))

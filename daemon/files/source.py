@@ -126,7 +126,7 @@ def _read(path: Path, descriptor: int, max_bytes: int) -> Source:
         # A document of a cloud, or what a kernel or a program makes up while it is read: no copy of it can be trusted.
         raise SourceUnreadable(
             tr(
-                "'{path}' cannot be filed: its size is given as {size} bytes, but another number can be read.",
+                "'{path}' cannot be filed: its size is given as {size} bytes, but a different number can be read.",
                 path=str(path),
                 size=identity.size,
             )

@@ -97,8 +97,8 @@ def _first(inboxes: Sequence[Path]) -> Path:
     if not inboxes[0].is_dir():
         raise UserError(
             tr(
-                "there are quarantined images that the journal does not know, and no inbox {inboxes} for "
-                "them: name the inbox as watch in config.toml or in IMAGESORTD_WATCH",
+                "there are quarantined images that the journal does not know, and the inbox to bring them back to, "
+                "{inboxes}, is not there: name the inbox as watch in config.toml or in IMAGESORTD_WATCH",
                 inboxes=inboxes[0],
             )
         )

@@ -81,7 +81,8 @@ def announce(settings: Settings, classifier: Classifier, threshold: Threshold, t
     if settings.recursive and not watches_inside(settings):
         logger.info(
             tr(
-                "not the folders inside: images are filed into the inbox {output}, whose folders stay",
+                "the folders inside are not watched: images are filed into the inbox {output} itself, so its folders "
+                "are left alone",
                 output=settings.output,
             )
         )
@@ -101,7 +102,7 @@ def announce(settings: Settings, classifier: Classifier, threshold: Threshold, t
     _announce_action(settings, dry_run=dry_run)
     announce_rules(settings, metadata.classes)
     if settings.layout != FLAT:
-        logger.info(tr("in class folders images lie by the layout {layout}", layout=settings.layout))
+        logger.info(tr("images in class folders are arranged by the layout {layout}", layout=settings.layout))
     if duplicates := describe_duplicates(settings):
         logger.info("{}", duplicates)
     if bursts := describe_bursts(settings):

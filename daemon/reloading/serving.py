@@ -117,7 +117,7 @@ class Serving:
             self._recent.extend(probation.seen)
 
     def failed(self, error: Exception) -> None:
-        """Note that the model in use could not classify a batch: a model on probation has failed it."""
+        """Note that the model in use could not classify a batch, which a model on probation may not do even once."""
         if self._trial is not None:
             fault = tr("it failed with {kind}: {error}", kind=type(error).__name__, error=error)
             self._give_up(self._trial, fault)
@@ -129,7 +129,8 @@ class Serving:
         self._trial, self._model_to_restore = None, good
         logger.error(
             tr(
-                "back to checkpoint {digest} from {before}: {fault}; to use it all the same, publish it once more",
+                "back to checkpoint {digest} from {before}: {fault}; to use {before} all the same, publish it once "
+                "more",
                 digest=good.digest[:12],
                 before=bad.digest[:12],
                 fault=fault,

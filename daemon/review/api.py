@@ -1,7 +1,7 @@
-"""What the review page asks and is answered: every request and answer of its JSON interface.
+"""The JSON interface between the review page and its server: every request and answer.
 
 All addresses begin with the path prefix that the server was started with (``session.prefix``; mostly empty), and all
-but the first two want the session's cookie. Errors are `Problem` with a status of 400 (the request is wrong), 401 (no
+but the first two need the session's cookie. Errors are `Problem` with a status of 400 (the request is wrong), 401 (no
 session: open a new link), 403 (another host or origin), 404, 409, 413 (too large), 415 (not JSON) or 503.
 
 ====================================== ======================================== ==================================
@@ -50,10 +50,10 @@ SIZES = (256, 1024)
 
 #: In which order the images of a class are shown.
 ClassOrdering = Literal["least-sure", "most-unlike", "newest"]
-#: What the page names a decision by: new for each, such as ``crypto.randomUUID()``.
+#: The name that the page gives to a decision: a new one for each, such as ``crypto.randomUUID()``.
 Key = Annotated[str, Field(min_length=8, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
 _Name = Annotated[str, Field(min_length=1, max_length=700)]  # as long as the path of a class may be
-#: What an image's thumbnail and decision name its content by.
+#: The version of an image's content, which its thumbnail's address and a decision on it have to name.
 _Version = Annotated[str, Field(max_length=64, pattern=r"^[0-9a-f]*$")]
 
 
@@ -113,8 +113,8 @@ class Image(Reply):
 
     ``name`` is to be shown as text, and nothing else can be done with it: control characters are escaped. ``folder``:
     the class folder that it lies in, or the others. ``label``, ``confidence``: what the model took it for, which may be
-    None. ``version``: of its content: sent back with a decision, and in the address of its thumbnail. ``waiting``: the
-    class of a decision that has not been carried out yet.
+    None. ``version``: that of its content, which a decision on it and the address of its thumbnail have to name.
+    ``waiting``: the class of a decision that has not been carried out yet.
     """
 
     id: int
@@ -136,7 +136,7 @@ class ImagePage(Reply):
 
 
 class ClassPage(ImagePage):
-    """Some images of a class. ``is_ordered`` is False while they have yet to be compared, and ``progress`` how far."""
+    """Some images of a class. ``is_ordered``: they have been compared; till then ``progress`` is the share that has."""
 
     is_ordered: bool = True
     progress: float = 1.0
@@ -150,7 +150,7 @@ class LikelyClass(Reply):
 
 
 class Group(Reply):
-    """Images of the pile that look alike, are like no others, or are in no group yet.
+    """Images of the pile that look alike, or are like no others, or are new and in no group yet.
 
     ``id``: of this group in this grouping, which the server remembers for a while.
     """
@@ -183,7 +183,7 @@ class UnsurePage(Reply):
 class Class(Reply):
     """A class. ``count``: images in its folder that were filed there; ``is_learnt``: the model knows it.
 
-    ``is_inner``: it is the folder of classes, and an image in it is of one of those, nobody knows which.
+    ``is_inner``: it is a folder above classes, and an image directly in it is of one of them, nobody knows of which.
     """
 
     name: str
@@ -227,7 +227,7 @@ class QuarantinePage(Reply):
 
 
 class LabelDecision(Request):
-    """An image is of a class; ``to`` None: it is none of the classes. ``new``: it may be a class that is not yet."""
+    """An image is of a class; ``to`` None: it is none of the classes. ``new``: the class may be a new one."""
 
     kind: Literal["label"]
     key: Key
@@ -331,8 +331,8 @@ class DecisionStates(Reply):
 class Changes(Reply):
     """What has changed. ``revision`` counts up with each change of the images or of the decisions.
 
-    ``decisions``: the states of the ``keys`` that were asked about. ``decided``: ids of images that decisions of any
-    page were made or carried out for since ``since``: they are to go from the grid, or to be asked for again.
+    ``decisions``: the states of the ``keys`` that were asked about. ``decided``: ids of images on which any page has
+    decided, or whose decision was carried out, since ``since``: the grid drops them, or asks for them again.
     ``waiting``: decisions in the queue, and ``trouble`` why they wait, where that is known. ``model``: the run in use.
     """
 

@@ -1,4 +1,4 @@
-"""What the page asks and is answered of audits."""
+"""Requests and answers about audits, between the review page and its server."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from daemon.review.api import Image, Reply, Request
 
 
 class NewAudit(Request):
-    """A draw: ``count`` of the images that were filed into class folders since ``since``. ``seed``: for the same one
-    again."""
+    """A draw of ``count`` images among those that were filed into class folders since ``since``.
+
+    The same ``seed`` draws the same images again.
+    """
 
     count: int = Field(ge=1, le=2000)
     since: AwareDatetime = Field(strict=False)
@@ -30,7 +32,7 @@ class AuditImage(Reply):
 class Estimate(Reply):
     """The share that is wrong among those answered, 0 to 1, with its exact interval of ``confidence`` 0.95.
 
-    All are None where nothing was answered. ``promised``: the share that the model's threshold promises at most.
+    The three are None where nothing was answered. ``promised``: the share that the model's threshold promises at most.
     ``is_broken``: even ``low`` is above it.
     """
 
@@ -45,15 +47,17 @@ class Estimate(Reply):
 
 
 class ClassEstimate(Estimate):
-    """The same for one class. ``filed``: its images among which was drawn."""
+    """The same for one class. ``filed``: how many images of it the draw was made from."""
 
     label: str
     filed: int
 
 
 class Audit(Reply):
-    """One audit. Its images are in the order in which they are to be answered: any number from the first on is a
-    sample."""
+    """One audit. Its images are in the order in which they are to be answered.
+
+    The order is random, so that the first ones, however many, are a random sample, too.
+    """
 
     id: str
     time: datetime

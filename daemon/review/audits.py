@@ -22,9 +22,9 @@ from models.errors import CheckpointError
 from models.text.language import tr
 from models.text.printable import shown
 
-#: A seed that JavaScript has room for.
+#: Seeds are smaller than this: so far JavaScript's numbers are exact.
 _SEEDS = 1 << 53
-#: Images of a class that are looked at at once.
+#: Images of a class that are checked together.
 _AT_ONCE = 50
 
 
@@ -57,8 +57,8 @@ class Auditing:
         if not filed:
             raise Refusal(409, tr("nothing was filed into a class folder since then"))
         drawn: list[Drawn] = []
-        for label, share, order in draw(filed, asked.count, seed):
-            drawn += self._take(label, share, order)
+        for label, wanted, order in draw(filed, asked.count, seed):
+            drawn += self._take(label, wanted, order)
         drawn.sort(key=lambda image: _place_in_order(seed, image.id))
         audit = KeptAudit(
             id=self._book.new_id(),
@@ -73,15 +73,15 @@ class Auditing:
         self._book.keep(audit)
         return self._shown(audit)
 
-    def _take(self, label: str, share: int, order: Iterator[int]) -> Iterator[Drawn]:
-        """Take images in order: those that can be judged, or that a person has judged by moving them or otherwise."""
+    def _take(self, label: str, wanted: int, order: Iterator[int]) -> Iterator[Drawn]:
+        """Take so many images in order: those that are still there to be judged, or that have a label of a person."""
         taken = 0
-        while taken < share and (numbers := [number for number, _ in zip(order, range(_AT_ONCE), strict=False)]):
+        while taken < wanted and (numbers := [number for number, _ in zip(order, range(_AT_ONCE), strict=False)]):
             filings = self._images.filings(numbers)
             there = {filing.id for filing in self._images.still_there(filings.values())}
             said = self._said([filing for filing in filings.values() if filing.id not in there])
             for number in numbers:
-                if taken == share:
+                if taken == wanted:
                     return
                 if number in there:
                     yield Drawn(id=number, filed_as=label)
@@ -92,7 +92,7 @@ class Auditing:
                 taken += 1
 
     def _said(self, filings: list[Filing]) -> dict[int, Label]:
-        """Find what people have said of images since they were filed."""
+        """Find the labels that people have given to images since they were filed, by the ids of the filings."""
         by_content: dict[str, int] = {}
         for filing in filings:
             if filing.sha256 is not None and filing.id is not None:
@@ -141,16 +141,16 @@ def promised_share(settings: Settings) -> float | None:
         return None
     promise = metadata.kept_promise
     if settings.threshold != "auto":
-        kept = [each for each in metadata.promises if each.typed_threshold <= settings.threshold]
-        promise = max(kept, key=lambda each: each.threshold, default=None)
+        kept = [other for other in metadata.promises if other.typed_threshold <= settings.threshold]
+        promise = max(kept, key=lambda other: other.threshold, default=None)
     return None if promise is None or promise.certainty is None else promise.max_error
 
 
 def _is_right(said: str | None, filed_as: str) -> bool:
-    """Whether an image was filed as the class that it is, or into an inner folder which that is in."""
+    """Whether an image was filed into the folder of the class that a person named, or into a folder above that."""
     return said is not None and f"{said}/".startswith(f"{filed_as}/")
 
 
 def _place_in_order(seed: int, number: int) -> bytes:
-    """Order the images of all classes at random, the same whenever they are drawn again."""
+    """Return a key that sorts the images of all classes at random, in the same order whenever they are drawn again."""
     return hashlib.sha256(f"{seed} {number}".encode()).digest()

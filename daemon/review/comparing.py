@@ -1,4 +1,4 @@
-"""Have images compared by likeness, by a process of low priority; one at a time."""
+"""Compare images by likeness, in a process of low priority; there is one such process at a time."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from models.children import child_environment
 from models.text.language import in_use, tr
 
 FEATURES_FILE = "review.features"
-#: Filings that are read from the journal at once.
+#: Filings that are read from the journal at a time.
 _AT_ONCE = 1000
 _NICENESS = 19
 
-#: What the images are wanted in: groups of those that look alike, or all with the most unlike first.
+#: What is wanted: groups of images that look alike, or all images in order, the most unlike first.
 Wanted = Literal["groups", "order"]
 Answer = dict[str, Any]
 
@@ -54,10 +54,10 @@ class Comparing:
             if self._process is not None:
                 self._process.kill()
 
-    def compare(self, ids: Sequence[int], wanted: Wanted, heard: Callable[[Answer], None]) -> None:
-        """Have the images of some filings compared, and hand each answer on: how far it has come, and the result.
+    def compare(self, ids: Sequence[int], wanted: Wanted, on_answer: Callable[[Answer], None]) -> None:
+        """Have the images of some filings compared, and wait for that.
 
-        Or why there is none.
+        ``on_answer`` is given how far it has come, again and again, and then the result, or why there is none.
         """
         try:
             with self._turn:
@@ -69,12 +69,12 @@ class Comparing:
                         return
                     self._process = process = start_process()
                 try:
-                    _talk(process, question, heard)
+                    _talk(process, question, on_answer)
                 finally:
                     with self._lock:
                         self._process = None
         except (OSError, Refusal) as error:
-            _fail(str(error), heard)
+            _fail(str(error), on_answer)
 
     def _question(self, ids: Sequence[int], wanted: Wanted) -> dict[str, Any]:
         settings = self._place.settings
@@ -109,14 +109,14 @@ def start_process() -> subprocess.Popen[str]:
         text=True,
         start_new_session=True,
     )
-    # From its beginning on: it loads for a second, when somebody waits for pictures.
+    # Before it has its question: loading alone takes it a second, while somebody waits for pictures.
     with suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, process.pid, _NICENESS)
     come_after_others(process.pid)
     return process
 
 
-def _talk(process: subprocess.Popen[str], question: dict[str, Any], heard: Callable[[Answer], None]) -> None:
+def _talk(process: subprocess.Popen[str], question: dict[str, Any], on_answer: Callable[[Answer], None]) -> None:
     assert process.stdin is not None
     assert process.stdout is not None
     with process, suppress(BrokenPipeError):
@@ -128,12 +128,12 @@ def _talk(process: subprocess.Popen[str], question: dict[str, Any], heard: Calla
             except ValueError:
                 continue
             if "error" in answer:
-                _fail(answer["error"], heard)
+                _fail(answer["error"], on_answer)
             else:
-                heard(answer)
+                on_answer(answer)
 
 
-def _fail(why: str, heard: Callable[[Answer], None]) -> None:
+def _fail(why: str, on_answer: Callable[[Answer], None]) -> None:
     sentence = tr("the images cannot be grouped: {error}", error=why)
     logger.warning(sentence)
-    heard({"error": sentence})
+    on_answer({"error": sentence})

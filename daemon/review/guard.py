@@ -1,9 +1,9 @@
-"""Guard the page: whoever asks must mean this server, come from its page, and be let in.
+"""Guard the page: let in only requests that are meant for this server, come from its page, and belong to a session.
 
-- The header Host must be one of a list, so that no name that an attacker points at this machine will do.
-- What changes anything comes from the page itself (Origin), as JSON, and is small.
-- All but the way in wants a session.
-- Whatever is answered says what a browser may do with it.
+- The header Host must be one of a list, so that no other name works that an attacker points at this machine.
+- A request that changes anything comes from the page itself (Origin), is JSON, and is small.
+- Everything but the way in needs a session.
+- Every answer has headers that say what a browser may do with it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ HEADERS = {
     "permissions-policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
 }
 _SAFE = frozenset({"GET", "HEAD"})
-#: Where those from other sites may lead to, by a link: it shows nothing without a session.
+#: Paths that links on other sites may lead to: without a session they show nothing.
 _NAVIGATION = ("/", "/enter/")
 
 
@@ -61,7 +61,7 @@ class Door:
 
 
 class Guard:
-    """Lets through to the application what is in order, and answers the rest itself."""
+    """Passes requests that are in order on to the application, and refuses the others itself."""
 
     def __init__(self, app: ASGIApp, door: Door, keys: Keys, open_paths: Iterable[str]) -> None:
         """``open_paths``: what needs no session, each a path or, with a slash at its end, all below it."""
@@ -146,7 +146,7 @@ async def _body(scope: Scope, receive: Receive) -> bytes:
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
-    """Give the application the request that was received, and then what comes: that the other side is gone."""
+    """Give the application the request that was received, and after it what comes then: that the client is gone."""
     messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def replayed() -> Message:

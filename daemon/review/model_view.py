@@ -154,7 +154,7 @@ def _learnt(image: JudgedImage, said: Label | None = None, *, advised: bool = Fa
         is_labelled=said is not None,
         said=None if said is None or said.label is None else shown(said.label),
         advised=shown(image.predicted) if advised else None,
-        advice=tr("the model, which has not learnt from this image, sees another class") if advised else None,
+        advice=tr("the model, which has not learned from this image, sees another class") if advised else None,
     )
 
 

@@ -63,7 +63,7 @@ def parse_address(text: str) -> Address:
     host, _, port = text.rpartition(":")
     if host and port.isascii() and port.isdecimal() and int(port) < 1 << 16:
         return Address(host.strip("[]"), int(port))
-    raise UserError(tr("'{text}' is no address to listen at: give 127.0.0.1:8470 or unix:PATH", text=text))
+    raise UserError(tr("'{text}' is not an address to listen on: give 127.0.0.1:8470 or unix:PATH", text=text))
 
 
 def with_port(host: str, port: int) -> str:

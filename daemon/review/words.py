@@ -73,7 +73,7 @@ _DECISIONS = (
     mark("There is nothing to accept here"),
     mark("Waiting: {count} decisions"),
     mark("The server does not answer."),
-    mark("The model has learnt from what you said: {before} → {after} right, of images that it never learnt from."),
+    mark("The model has learned from what you said: {before} → {after} right, of images that it never learned from."),
     mark("Dismiss"),
 )
 _UNSURE = (
@@ -129,7 +129,7 @@ _AUDIT = (
 )
 _MODEL = (
     mark("Learn now"),
-    mark("right, of images that it never learnt from"),
+    mark("right, of images that it never learned from"),
     mark("before and after the last lesson"),
     mark("What it confuses"),
     mark("The classes that it confuses most"),

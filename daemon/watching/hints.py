@@ -141,7 +141,7 @@ class HintSource:
         try:
             self._note(event)
         except Exception:
-            logger.exception(tr("an event could not be read; the inboxes will be walked"))
+            logger.exception(tr("an event could not be read; the inboxes are looked through now"))
             self._lose()
 
     def on_queue_overflow(self) -> None:

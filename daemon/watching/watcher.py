@@ -285,7 +285,7 @@ class InboxWatcher:
         if self._overflows.bit_count() == 1:  # the 1st, 2nd, 4th, 8th time
             logger.warning(
                 tr(
-                    "events were lost ({overflows} times so far): the inboxes are walked at once",
+                    "events were lost ({overflows} times so far): the inboxes are looked through now",
                     overflows=self._overflows,
                 )
             )
@@ -304,7 +304,9 @@ class InboxWatcher:
 
     def _open_hints(self) -> None:
         if self._hints is not None:
-            logger.error(tr("the reader of events has died: starting another and walking the inboxes"))
+            logger.error(
+                tr("the reader of events has died: another is started, and the inboxes are looked through now")
+            )
             self._restarts += 1
             self._hints.close()
             self._hints = None

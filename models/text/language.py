@@ -5,7 +5,7 @@ their order differs between languages. The catalogue of a language is a TOML fil
 source file; messages that it lacks stay in English.
 
 The language is set by ``--language``, else by ``IMAGESORTD_LANGUAGE``, config.toml or the locale. What a daemon says to
-a client is in that one's language, see `speaking`; what it logs meanwhile is in its own, see `in_own_language`.
+a client is in the client's language, see `speaking`; what it logs meanwhile is in its own, see `in_own_language`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,10 @@ _messages: Mapping[str, str] = {}
 
 
 class _Speech(NamedTuple):
-    """Language and messages in place of these. ``own`` maps what was said to the same in the process's own language."""
+    """A language, and its messages, to use in place of the process's own.
+
+    ``own`` maps each sentence that was said in it to the same sentence in the process's own language.
+    """
 
     language: Language
     messages: Mapping[str, str]
@@ -61,7 +64,7 @@ def tr(text: str, /, **values: object) -> str:
 
 
 def _say(own: str, text: str, values: Mapping[str, object]) -> str:
-    """Translate a message; ``own`` is its English form for the process's own language."""
+    """Translate a message; ``text`` is its English form for the language in use, ``own`` for the process's own."""
     speech = _spoken.get()
     if speech is None:
         return _fill(own, values, _language, _messages)
@@ -83,7 +86,7 @@ def _fill(text: str, values: Mapping[str, object], language: Language, messages:
 
 
 def _in_own_language(value: object, own: Mapping[str, str]) -> object:
-    """Translate back what was said to a client before, as a part of what is said now."""
+    """Return a value of a message in the process's own language, where it is a sentence that was said to a client."""
     if isinstance(value, BaseException):
         said = shown(value.strerror if isinstance(value, OSError) and value.strerror else str(value))
         return reason(value).replace(said, own.get(said, said))
@@ -145,7 +148,7 @@ def in_use() -> Language:
 
 @contextmanager
 def speaking(language: Language) -> Iterator[None]:
-    """Translate into another language meanwhile, in this thread only; the first time its catalogue is read."""
+    """Translate into another language inside the context, in this thread only."""
     token = _spoken.set(_Speech(language, _catalogue(language), {}))
     try:
         yield
@@ -155,7 +158,7 @@ def speaking(language: Language) -> Iterator[None]:
 
 @contextmanager
 def speaking_for_itself() -> Iterator[None]:
-    """Translate into the process's own language meanwhile, whatever client it works for."""
+    """Translate into the process's own language inside the context, whatever client it works for."""
     token = _spoken.set(None)
     try:
         yield

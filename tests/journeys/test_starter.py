@@ -131,7 +131,7 @@ def test_an_inbox_that_is_filed_into_keeps_its_folders(tmp_path: Path, photograp
     done = run("daemon", "--once", "--output", "inbox", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert files_below(inbox) == {"flower_plant": ["flower.jpg"], "holiday": ["china.jpg"]}
-    assert done.stderr.count("not the folders inside") == 1
+    assert done.stderr.count("the folders inside are not watched") == 1
 
 
 @pytest.mark.parametrize(

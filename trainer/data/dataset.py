@@ -89,8 +89,8 @@ class ClassFolders:
 
     ``beside`` counts images beside the class folders, which have no class, and ``hidden`` the hidden files and folders
     that were skipped. ``leftovers`` are files and folders of the NAS or the system. ``not_classes`` names the daemon's
-    folders for the others and for images that cannot be read. ``coarse`` images lie directly in a folder, their label,
-    beside folders of classes: they are of one of these, and nobody knows of which.
+    folders for the others and for images that cannot be read. ``coarse`` images lie directly in a folder that holds
+    class folders, which is their label: they are of one of these classes, and nobody knows of which.
     """
 
     root: Path
@@ -126,8 +126,8 @@ class ClassFolders:
     def holds_only_folders(self) -> bool:
         """Whether no image lies directly in a class folder, and some class has several folders with images."""
         folders = {(file.label, file.name.split("/")[1]) for file in self.files if file.name.count("/") > 1}
-        is_all = all(file.name.count("/") > file.label.count("/") + 1 for file in self.files)
-        return is_all and len(folders) > len(self.classes)
+        is_every_file_deeper = all(file.name.count("/") > file.label.count("/") + 1 for file in self.files)
+        return is_every_file_deeper and len(folders) > len(self.classes)
 
 
 def scan(
@@ -141,9 +141,9 @@ def scan(
 ) -> ClassFolders:
     """List the images of every class folder below ``root``; at most ``max_samples`` a class, at random by ``seed``.
 
-    ``nested``: a class is the path of the folder that holds its images. With a ``tree`` of classes in folders, these
-    are the classes, and the folders beside them. Hidden files and folders are skipped, and so are files without an
-    image's name. Raises `UserError`, also where fewer than ``least_classes`` (1 or 2) have images.
+    ``nested``: a class is the path of the folder that holds its images. ``tree``: the classes of a model, in folders;
+    a folder that it does not have is a class of its own. Hidden files and folders are skipped, and so are files without
+    an image's name. Raises `UserError`, also where fewer than ``least_classes`` (1 or 2) have images.
     """
     top_level = _class_folders(root)
     not_classes = _daemon_folders(top_level.folders)

@@ -2,8 +2,8 @@
 
 Known features vary much in few directions and little in the others: the variances of the embedded backbone's 1,280
 features, scaled to a mean of 1, are 170 in the first direction, 2 in the hundredth and 0.02 in the last. An optimiser
-that takes them alike needs several times the steps, and what is done along the directions alone takes a fifth of the
-work. They are found once for all that is fitted on the same features.
+that treats all directions alike needs several times as many steps, and working along the main ones alone takes a fifth
+of the time. They are found once, for all heads that are fitted on the same features.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from trainer.heads.linear import one_thread
 Array = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.floating[Any]]
 
-#: Images that the directions are learned from: half of them, but no fewer and no more than this. So many tell them well
-#: enough; the most take a sixth of a second.
+#: Images that the directions are computed from: half of them, but no fewer and no more than this. That many are enough;
+#: the largest number takes a sixth of a second.
 _FEWEST_IMAGES, _MOST_IMAGES = 512, 1024
 _RANK = 256
 #: Variances below this share of the largest are rounding.
@@ -33,7 +33,7 @@ _LEAST = 1e-6
 def principal(moments: Array, count: int) -> tuple[Floats, Floats]:
     """Return the largest eigenvalues (count,) of a symmetric matrix, in order, and their vectors (size, count)."""
     size = len(moments)
-    if size <= _FEWEST_IMAGES:  # then to find all takes less time: 25 ms instead of 39 for 256 of 512
+    if size <= _FEWEST_IMAGES:  # then it is faster to find all of them: 25 ms instead of 39 for 256 of 512
         values, vectors = eigh(moments, driver="evd", check_finite=False)
     else:
         values, vectors = eigh(moments, subset_by_index=(size - count, size - 1), check_finite=False)
@@ -42,7 +42,7 @@ def principal(moments: Array, count: int) -> tuple[Floats, Floats]:
 
 @dataclass(frozen=True)
 class Directions:
-    """Orthonormal columns ``basis`` (width, rank), the variances (rank,) along them, and what is left to any other."""
+    """Orthonormal columns ``basis`` (width, rank), and the variances (rank,) along them; ``rest``: along any other."""
 
     basis: Array
     variances: Array
@@ -51,7 +51,7 @@ class Directions:
     @classmethod
     @one_thread()
     def from_features(cls, scaled: Features) -> Directions:
-        """Return those of centred features (n, width); of few images, they span all that is there."""
+        """Find the directions of centred features (n, width); those of a few images span all their features."""
         count, width = scaled.shape
         some = scaled
         enough = min(max(count // 2, _FEWEST_IMAGES), _MOST_IMAGES)
@@ -87,9 +87,9 @@ class Inputs:
         return along
 
     def in_all_directions(self) -> Inputs:
-        """Return these with every feature as a main direction, unless the main ones span all that is there."""
+        """Return these inputs with every feature as a direction, unless the main ones span all features already."""
         width, rank = self.directions.basis.shape
-        if rank < _RANK or rank == width:  # where there are fewer than were looked for, there are no others
+        if rank < _RANK or rank == width:  # fewer than were looked for: there are no others
             return self
         whole = Inputs(self.scaled)
         variances = np.full(width, np.float32(1))

@@ -34,7 +34,7 @@ export function sentenceOf(decisions) {
  */
 export function learnt(lesson) {
   if (!lesson || lesson.before === null || lesson.after === null) return "";
-  return t("The model has learnt from what you said: {before} → {after} right, of images that it never learnt from.", {
+  return t("The model has learned from what you said: {before} → {after} right, of images that it never learned from.", {
     before: percent(lesson.before),
     after: percent(lesson.after),
   });

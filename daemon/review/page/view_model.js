@@ -97,7 +97,7 @@ export class Model {
   /** @param {any} state */
   #drawFacts({ accuracy, lesson, says, threshold, inner_folders }) {
     fill(this.facts,
-      accuracy !== null && fact(percent(accuracy), t("right, of images that it never learnt from")),
+      accuracy !== null && fact(percent(accuracy), t("right, of images that it never learned from")),
       lesson && lesson.before !== null && lesson.after !== null &&
         fact(`${percent(lesson.before)} → ${percent(lesson.after)}`, t("before and after the last lesson")),
       lesson?.says && el("p", { class: "note sentence" }, lesson.says),

@@ -268,4 +268,4 @@ def test_a_member_of_the_group_is_answered_and_a_stranger_is_told_how_to_be(publ
         path.with_name("journal.sqlite").touch(0o644)
         assert asked_in(54321) == str(public_folder / "sorted")
         assert f"the daemon's control socket {path} is not for this user" in asked_in(54322)
-        assert "have a group of this user named in control_group" in asked_in(54322)
+        assert "have control_group set to a group of this user" in asked_in(54322)

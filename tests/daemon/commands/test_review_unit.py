@@ -100,7 +100,7 @@ def test_where_it_is_reached_is_checked_before_the_unit_is_written(tmp_path: Pat
         main(["unit", "--review", *output, "--listen", "unix:/run/page.socket"])
     with pytest.raises(UserError, match="give --review, too"):
         main(["unit", *output, *PROXY, "unix:/run/page.socket"])
-    with pytest.raises(UserError, match="is no address to listen at"):
+    with pytest.raises(UserError, match="is not an address to listen on"):
         main(["unit", "--review", *output, *PROXY, "nonsense"])
 
 

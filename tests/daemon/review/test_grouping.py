@@ -121,10 +121,10 @@ class Process:
         self.answers = list(answers)
         self.asked: list[Sequence[int]] = []
 
-    def compare(self, ids: Sequence[int], wanted: str, heard: Callable[[Answer], None]) -> None:
+    def compare(self, ids: Sequence[int], wanted: str, on_answer: Callable[[Answer], None]) -> None:
         self.asked.append(ids)
         for answer in self.answers:
-            heard(answer)
+            on_answer(answer)
 
     def groups(self, clock: Callable[[], float] = time.monotonic) -> Grouping:
         return Grouping(cast(Comparing, self), clock)
