@@ -11,7 +11,8 @@ What the words mean here, and nothing else; those of checkpoints and models are 
   have. Postponed: not examined before some time, unless it changes. Active: waiting and not postponed. In flight:
   handed out to the work loop. The queue, in `status`: what is waiting or in flight.
 - claim: what a daemon does to keep others out of an inbox. Patience: the seconds without a change after which a file
-  counts as written, or as broken, where nobody can tell whether its writer has it open.
+  counts as written, or as broken, where nobody can tell whether its writer has it open. (At the control socket: the
+  seconds that one side waits for the other.)
 - missing: an inbox that is not there. Away: the output is not there, or another folder is in its place. Paused: nothing
   is filed meanwhile, and images stay in the inbox. Loading: a model is brought into memory; the one in use goes on
   filing.

@@ -59,8 +59,8 @@ class InboxRecord:
 
     def learn_share(self, cause: Cause, hours: Iterable[HourOfFolder], span: Span) -> None:
         """Learn which share is usual."""
-        counted = {hour: _counted(cause, each) for hour, each in _together(hours).items()}
-        usual = learn([each for hour, each in counted.items() if span.since // HOUR <= hour < span.until // HOUR])
+        counted = {hour: _counted(cause, of_hour) for hour, of_hour in _together(hours).items()}
+        usual = learn([of_hour for hour, of_hour in counted.items() if span.since // HOUR <= hour < span.until // HOUR])
         if usual is None:
             return
         self._usual[cause] = usual
@@ -69,9 +69,9 @@ class InboxRecord:
             return
         rise = self._rises[cause] = Rise(usual)
         if span.judges_rest:
-            for hour, each in counted.items():
+            for hour, of_hour in counted.items():
                 if hour >= span.until // HOUR:
-                    rise.add_hour(each)
+                    rise.add_hour(of_hour)
 
     def add(self, arrival: Arrival) -> None:
         """Note a picture that has come."""
@@ -95,15 +95,15 @@ class InboxRecord:
 def _together(hours: Iterable[HourOfFolder]) -> dict[int, HourOfFolder]:
     """Add up the folders of an inbox, hour by hour, the earliest first."""
     by_hour: dict[int, HourOfFolder] = defaultdict(lambda: _NOTHING)
-    for each in sorted(hours, key=lambda hour: hour.hour):
-        before = by_hour[each.hour]
-        by_hour[each.hour] = HourOfFolder(
+    for of_folder in sorted(hours, key=lambda hour: hour.hour):
+        before = by_hour[of_folder.hour]
+        by_hour[of_folder.hour] = HourOfFolder(
             "",
-            each.hour,
-            before.pictures + each.pictures,
-            before.others + each.others,
-            before.unreadable + each.unreadable,
-            max(before.last, each.last),
+            of_folder.hour,
+            before.pictures + of_folder.pictures,
+            before.others + of_folder.others,
+            before.unreadable + of_folder.unreadable,
+            max(before.last, of_folder.last),
         )
     return dict(by_hour)
 

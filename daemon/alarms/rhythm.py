@@ -108,7 +108,7 @@ def _shares(active: list[int], end: int) -> list[float]:
     by_day = [0.0] * 24
     for hour in range(24):
         same = range(hour, _HOURS_OF_WEEK, 24)
-        by_day[hour] = sum(came[each] for each in same) / max(sum(known[each] for each in same), 1)
+        by_day[hour] = sum(came[slot] for slot in same) / max(sum(known[slot] for slot in same), 1)
     for hour in range(_HOURS_OF_WEEK):
         shares[hour] = (came[hour] + _WEIGHT_OF_DAY * by_day[hour % 24]) / (known[hour] + _WEIGHT_OF_DAY)
     return shares

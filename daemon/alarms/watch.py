@@ -46,7 +46,7 @@ _NOTE_SECONDS, _LONGEST_GAP = 600.0, 7200.0
 #: The journal's note of since when the inboxes have been watched without such a gap, and until when.
 NOTE = "alarms watched"
 _MOST_PENDING, _MOST_RETRIED = 100_000, 1_000
-_PATIENCE = 3.0
+_JOIN_SECONDS = 3.0
 #: What is wrong that only the work loop knows, by its cause; None where nothing is.
 Question = Callable[[], Mapping[str, object] | None]
 
@@ -96,7 +96,7 @@ class AlarmWatch:
     def __exit__(self, *_: object) -> None:
         """End, and note until when the inboxes were watched."""
         self._stopping.set()
-        self._thread.join(_PATIENCE)
+        self._thread.join(_JOIN_SECONDS)
         self._note_watching()
 
     def outcome(self, outcome: Outcome) -> None:

@@ -22,7 +22,7 @@ from models.files.ownership import make_file, make_folder
 from models.text.language import tr
 
 #: Seconds to wait at the end for messages that are being sent.
-_PATIENCE = 5.0
+_JOIN_SECONDS = 5.0
 
 
 class AlertSender:
@@ -99,7 +99,7 @@ class AlertSender:
         for delivery in self._deliveries:
             delivery.stop()
         for delivery in self._deliveries:
-            delivery.join(_PATIENCE)
+            delivery.join(_JOIN_SECONDS)
         self._deliveries = []
 
     def _loaded(self, before: list[Address]) -> list[Address]:

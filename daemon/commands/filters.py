@@ -94,8 +94,8 @@ class FiledOutput:
     def __init__(self, options: argparse.Namespace, *, without_journal: bool = False, by_daemon: bool = False) -> None:
         """Raises UserError for settings that are wrong, and where there is no journal.
 
-        ``without_journal``: a quarantine will do. ``by_daemon``: so will a running daemon, whose journal this user may
-        not be able to read; see `require_journal`.
+        ``without_journal``: a quarantine is enough. ``by_daemon``: so is a running daemon, whose journal this user need
+        not be able to read; call `require_journal` where none runs.
         """
         given = {key: value for key in ("output", "state_dir") if (value := getattr(options, key)) is not None}
         self.settings: Settings = config.load(given, options.config)
@@ -110,7 +110,7 @@ class FiledOutput:
             self.require_journal()
 
     def require_journal(self) -> None:
-        """Raise UserError where there is no journal, and no quarantine that will do."""
+        """Raise UserError where there is no journal, and no quarantine that is enough."""
         has_quarantine = self._without_journal and (self.settings.output / self.settings.quarantine_dir).is_dir()
         if not _exists(self.journal) and not has_quarantine:
             raise UserError(
@@ -155,7 +155,7 @@ def instant(text: str) -> datetime:
 
 
 def end(text: str) -> datetime:
-    """Like `instant`, but of a day its end."""
+    """Parse a time as `instant` does, or a day: then its end."""
     moment = instant(text)
     if (re.fullmatch(r"[\d-]+", text) or text.casefold() in _DAYS_AGO) and moment.time() == time():
         return (moment.replace(tzinfo=None) + timedelta(days=1)).astimezone()

@@ -19,7 +19,7 @@ _EVERYWHERE = frozenset({"language"})
 
 
 def add_settings(parser: argparse.ArgumentParser, only: Collection[str] = OPTIONS) -> None:
-    """Add settings as options, all or ``only`` some. Only what is given appears among the parsed ones: see `given`."""
+    """Add settings as options, all or ``only`` some; parsing returns only those that were given, see `given`."""
     for name, field in Settings.model_fields.items():
         if name in only and name not in _EVERYWHERE:
             action = parser.add_argument(f"--{name.replace('_', '-')}", default=argparse.SUPPRESS, **_options(field))

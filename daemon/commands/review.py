@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 DEFAULT_ADDRESS = "127.0.0.1:8470"
 #: Seconds in which a daemon must greet, so that the page never waits long.
-_PATIENCE = 2.0
+_GREETING_SECONDS = 2.0
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 _HOST = re.compile(r"[A-Za-z0-9.-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
 
@@ -61,7 +61,7 @@ def _reviewed(place: FiledOutput) -> ReviewedOutput:
 
     def is_running() -> bool:
         nonlocal seen
-        client = find_daemon(place.settings, patience=_PATIENCE)
+        client = find_daemon(place.settings, patience=_GREETING_SECONDS)
         if client is None:
             return False
         client.close()

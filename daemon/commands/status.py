@@ -31,7 +31,7 @@ from models.text.printable import columns, padded, shown
 from models.text.retelling import retold
 
 #: Seconds that a daemon has to answer, before its file is read.
-_PATIENCE = 3.0
+_GREETING_SECONDS = 3.0
 #: Columns of the names of rows, at least.
 _NARROWEST = 11
 
@@ -83,7 +83,7 @@ def _ask(settings: Settings, *, named: bool) -> Health | None:
     """Ask the daemon for these settings, or the only one, unless one of these settings has left its file."""
     has_file = any(status_path(state, settings.output).is_file() for state in state_folders(settings.state_dir))
     find = find_daemon if named or has_file else find_only_daemon
-    client = find(settings, patience=_PATIENCE)
+    client = find(settings, patience=_GREETING_SECONDS)
     if client is None:
         return None
     with client:

@@ -1,4 +1,4 @@
-"""Say what the folders of an output stand for: a class, images of no class, or nothing that people decide by."""
+"""Say what each folder of an output stands for: a class, images of no class, or nothing that makes a label."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from models.files.markers import read_kind
 
 
 class ClassFolders:
-    """Tells the folders of one output apart, by the model in use, their markers and else their names.
+    """Tells the folders of one output apart by the classes of the model in use, by their markers, and by their names.
 
-    Folders are given by their paths below the output. The folder of a class may hold others, which are of that class,
-    too; an inner folder, see `daemon.filing.class_paths`, holds folders of classes, and counts as one itself.
+    Folders are given by their paths below the output. Folders in the folder of a class belong to that class, too; an
+    inner folder, see `daemon.filing.class_paths`, holds folders of classes, and counts as the folder of a class itself.
     """
 
     def __init__(
         self, output: Path, others: str, quarantine: str, stands_for: Callable[[str], str | None] = lambda _: None
     ) -> None:
-        """``stands_for``: returns the class that a folder stands for that has another name by now."""
+        """``stands_for``: returns the class of a folder that has been renamed since; None for any other folder."""
         self._stands_for = stands_for
         self._output = output
         self._others, self._quarantine = others, quarantine
@@ -41,9 +41,9 @@ class ClassFolders:
         self._classes, self._inner = frozenset(tree.classes), tree.inner_folders
 
     def is_looked_at(self, folder: str) -> bool:
-        """Whether what people put into a class folder says anything: not in the quarantine or among duplicates.
+        """Whether a class folder is looked at, since what people put into it is a label.
 
-        Nor in bins, hidden folders and those whose name no class may have.
+        The quarantine, duplicates, bins, hidden folders and those with a name that no class may have are not.
         """
         name = folder.rpartition("/")[2]
         if is_temporary_name(name) or is_leftover(name) or not _may_be_class(folder):
@@ -73,18 +73,18 @@ class ClassFolders:
         return name in self._classes or name in self._inner
 
     def folder_of(self, folder: str) -> str:
-        """Return the class folder that a folder is, or lies in."""
+        """Return the class folder that a folder lies in, or the folder itself if it is one."""
         return class_folder_of(folder, self.is_inner)
 
     def label_of(self, folder: str) -> str | None:
-        """Return the class of what lies in a folder, in NFC as all classes are; None for the one of no class."""
+        """Return the class of what lies in a folder, in NFC as all classes are; None in the folder of the others."""
         top = folder.partition("/")[0]
         kind = read_kind(self._output / top)
         is_others = kind == "others" or (not kind and folded(top) == folded(self._others))
         return None if is_others else self.class_of(folder)
 
     def class_of(self, folder: str) -> str:
-        """Return the class that a folder has, or had, the name of, or that it lies in the folder of."""
+        """Return the class of the class folder that a folder is or lies in, also if that was renamed."""
         return self._meant(self.folder_of(folder))
 
     def class_named(self, folder: str) -> str:
@@ -92,14 +92,14 @@ class ClassFolders:
         return class_folder_of(self._tree.as_spelled(normalize("NFC", folder)), self._inner.__contains__)
 
     def marked(self, folder: str) -> int | None:
-        """Return when the marker of a folder was written, which says that programs file into it; None without one."""
+        """Return when the marker of a folder was written, by the program that files into it; None without one."""
         try:
             return os.lstat(self._output / folder / MARKER).st_mtime_ns
         except OSError:
             return None
 
     def _meant(self, folder: str) -> str:
-        """Return the path that a folder would have if nobody had renamed it or one that it lies in.
+        """Return the path that a folder would have if nobody had renamed it, or a folder that it lies in.
 
         It is in NFC, and spelled as the classes are.
         """

@@ -110,16 +110,16 @@ class Examiner:
     @property
     def due(self) -> float | None:
         """Return when the next file is to be read."""
-        return min((each.due for each in self._waiting.values()), default=None)
+        return min((waiting.due for waiting in self._waiting.values()), default=None)
 
     def undecided(self) -> Iterator[tuple[str, int]]:
         """Yield the keys of the files that wait."""
-        return (each.sighting.key for each in self._waiting.values())
+        return (waiting.sighting.key for waiting in self._waiting.values())
 
     def examine(self, sightings: Sequence[Sighting]) -> None:
-        """Look at some files; those whose content must be read wait for `steps`."""
+        """Examine some files; those whose content must be read wait for `steps`."""
         sightings = self._doubtful(sightings)
-        statuses = [(each, status) for each in sightings if (status := self._status(each)) is not None]
+        statuses = [(sighting, status) for sighting in sightings if (status := self._status(sighting)) is not None]
         rows: dict[int, list[Filing]] = {}
         if statuses:
             for row in self._journal.filed_with_inode({status.st_ino for _, status in statuses}):
@@ -129,21 +129,21 @@ class Examiner:
 
     def _doubtful(self, sightings: Sequence[Sighting]) -> list[Sighting]:
         """Leave out what needs no look: what lies where it was filed, and what nobody knows anything of."""
-        places = self._journal.last_filed({each.inode for each in sightings if each.inode})
+        places = self._journal.last_filed({sighting.inode for sighting in sightings if sighting.inode})
         labelled = self._journal.labelled([filing for filing, _ in places.values()])
         # Of a million files that are looked at for the first time, each comes here.
         folders = {folder for _, folder in places.values()}
         filed = {folder: self._class_of(None if folder is None else Path(folder)) for folder in folders}
-        lies = {folder: self._meanings.class_of(folder) for folder in {each.folder for each in sightings}}
+        lies = {folder: self._meanings.class_of(folder) for folder in {sighting.folder for sighting in sightings}}
         doubtful = []
-        for each in sightings:
-            place = places.get(each.inode)
+        for sighting in sightings:
+            place = places.get(sighting.inode)
             if place is None:
-                is_doubtful = each.origin is not Origin.UNKNOWN
+                is_doubtful = sighting.origin is not Origin.UNKNOWN
             else:
-                is_doubtful = filed[place[1]] != lies[each.folder] or place[0] in labelled
-            if is_doubtful and is_candidate(each.name):
-                doubtful.append(each)
+                is_doubtful = filed[place[1]] != lies[sighting.folder] or place[0] in labelled
+            if is_doubtful and is_candidate(sighting.name):
+                doubtful.append(sighting)
         return doubtful
 
     def _status(self, sighting: Sighting) -> os.stat_result | None:
@@ -172,7 +172,7 @@ class Examiner:
     def steps(self) -> Iterator[None]:
         """Read the files that are due, a part of one at each step."""
         now = self._clock()
-        for key, waiting in [(key, each) for key, each in self._waiting.items() if each.due <= now]:
+        for key, waiting in [(key, waiting) for key, waiting in self._waiting.items() if waiting.due <= now]:
             waiting.is_over = True
             try:
                 yield from self._read(waiting)

@@ -1,4 +1,4 @@
-"""Keep something of each folder by its path, so that a folder and all inside are found without a look at the others."""
+"""Keep a value for each folder by its path, so that those of a folder and of all inside it are found quickly."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ Value = TypeVar("Value")
 class FolderTree(MutableMapping[str, Value]):
     """Maps the paths of folders, relative and with slashes, to values, in the order in which they were added.
 
-    A folder may be there without the one that it is in.
+    A folder may have a value although the folder that it is in has none.
     """
 
     def __init__(self) -> None:
         self._values: dict[str, Value] = {}
-        self._inside: dict[str, dict[str, None]] = {}  # next paths below each, also of those that have no value
+        self._inside: dict[str, dict[str, None]] = {}  # paths directly below each, also of folders without a value
 
     def __getitem__(self, path: str) -> Value:
         return self._values[path]
@@ -54,11 +54,11 @@ class FolderTree(MutableMapping[str, Value]):
         self._inside.clear()
 
     def children(self, folder: str) -> list[str]:
-        """List those next below a folder that have a value; ``""`` stands for the folder that all are in."""
+        """List the folders directly in a folder that have a value; ``""`` is the folder that all are in."""
         return [path for path in self._inside.get(folder, ()) if path in self._values]
 
     def inside(self, folder: str) -> list[str]:
-        """List a folder, if it has a value, and all that are inside it and have one."""
+        """List the folders that have a value: of a folder and all that are inside it, at any depth."""
         pending, found = [folder], []
         while pending:
             path = pending.pop()

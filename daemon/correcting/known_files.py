@@ -177,13 +177,13 @@ class KnownFiles:
                 if head["version"] != _VERSION:
                     return
                 keys = np.frombuffer(file.read(), "<u8").astype(np.uint64)
-            counts = [int(each["count"]) for each in head["folders"]]
+            counts = [int(folder["count"]) for folder in head["folders"]]
             if sum(counts) != len(keys):
                 return
             ends = np.cumsum(counts)
             folders = {
-                str(each["path"]): _folder(each, keys[end - count : end])
-                for each, count, end in zip(head["folders"], counts, ends, strict=True)
+                str(folder["path"]): _folder(folder, keys[end - count : end])
+                for folder, count, end in zip(head["folders"], counts, ends, strict=True)
             }
             self.saved_at = float(head["saved_at"])
             self.journal = head["journal"]

@@ -40,35 +40,35 @@ class LabelWriter:
     def write(self, found: Sequence[Found]) -> Noted:
         """Check what was found once more, and write labels for it in one transaction. Raises JournalBusy."""
         noted = Noted(Counter(), [])
-        last_filed = self._last_filed({each.identity.ino for each in found})
+        last_filed = self._last_filed({image.identity.ino for image in found})
         moving = {number for row in self._journal.interrupted() for number in (row.identity.ino, row.filed_ino)}
-        newest = self._newest({each.sha256 for each in found})
+        newest = self._newest({image.sha256 for image in found})
         written: list[Label] = []
         taken_back: list[int] = []
         told: list[Found] = []
-        for each in found:
-            before = newest.get(each.sha256)
-            if each.identity.ino in moving or last_filed.get(each.identity.ino) != each.filed_with:
-                noted.examine.append(each)
-            elif each.how is not None:
-                label = _label(each, before)
+        for image in found:
+            before = newest.get(image.sha256)
+            if image.identity.ino in moving or last_filed.get(image.identity.ino) != image.filed_with:
+                noted.examine.append(image)
+            elif image.how is not None:
+                label = _label(image, before)
                 if label is not None:
-                    newest[each.sha256] = label
+                    newest[image.sha256] = label
                     written.append(label)
                     if _is_new(label, before):
                         noted.labels[label.how] += 1
-                        told.append(each)
-            elif before is not None and can_be_taken_back(before, each.label):
+                        told.append(image)
+            elif before is not None and can_be_taken_back(before, image.label):
                 if before.id is None:
-                    noted.examine.append(each)  # it is only written now
+                    noted.examine.append(image)  # it is only written now
                 else:
                     taken_back.append(before.id)
-                    told.append(each)
+                    told.append(image)
         self._journal.write([], labels=written)
         if taken_back:
             self._journal.forget_labels(taken_back)
-        for each in told:
-            self._report.note(each)
+        for image in told:
+            self._report.note(image)
         return noted
 
     def summarise(self) -> None:

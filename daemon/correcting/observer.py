@@ -364,7 +364,9 @@ class Observer:
             if self._own:
                 output = str(self._output)
                 sightings = [
-                    each for each in sightings if not self._is_own(each.folder, f"{output}/{each.folder}/{each.name}")
+                    sighting
+                    for sighting in sightings
+                    if not self._is_own(sighting.folder, f"{output}/{sighting.folder}/{sighting.name}")
                 ]
             self._sightings.extend(sightings)
             self._examine()

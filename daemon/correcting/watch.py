@@ -1,7 +1,7 @@
 """Watch an output for what people correct: a thread reads folders and files, the work loop writes the labels.
 
-The thread touches nothing but the disk, so that a share which does not answer, or a million files, hold up no image.
-It uses a small share of a core, see `Allowance`; only what the kernel names is looked at in any case.
+Only the thread touches the disk, so that neither a share that does not answer nor a million files hold up filing. It
+uses a small share of a core, see `Allowance`; but what the kernel names as changed is looked at in any case.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from daemon.journal.labels import How
 from models.errors import UserError
 from models.text.language import tr
 
-#: Images that are dealt with in one turn of the work loop: some 10 ms.
+#: Images whose labels are written in one turn of the work loop: that takes some 10 ms.
 _AT_ONCE = 32
-#: Images that wait for the work loop before no more are looked for, and seconds until it is asked again.
+#: Images that may wait for the work loop; with more, the thread pauses for so many seconds before it looks again.
 _MOST_FOUND, _PAUSE = 128, 0.2
-#: Seconds until the thread goes on after an error of the disk or the journal, and after a fault of its own.
+#: Seconds that the thread waits after an error of the disk or the journal, and after a mistake of this program.
 _AFTER_ERROR, _AFTER_FAULT = 5.0, 60.0
-#: Seconds that the end of a single pass waits for what the thread finds, and any end for the thread: it may hang in a
-#: share.
-_PATIENCE = 3.0
+#: Seconds that a single pass waits for the thread to find the rest, and that any end waits for the thread to end: it
+#: may hang in a share.
+_END_SECONDS = 3.0
 
 
 class CorrectionWatch:
@@ -54,7 +54,7 @@ class CorrectionWatch:
         observe: Callable[[OwnFilings, Callable[[Found], None]], Observer],
         wake: Callable[[], None] = lambda: None,
     ) -> None:
-        """``output``: the main one, below which paths are said. ``observe`` makes the observer of the one watched."""
+        """``output``: the main one, which messages name paths below. ``observe`` makes the observer of this one."""
         self._own = OwnFilings()
         self._journal = journal
         self._writer = LabelWriter(output, journal)
@@ -67,7 +67,7 @@ class CorrectionWatch:
         self._thread = threading.Thread(target=self._run, name="corrections", daemon=True)
 
     def __enter__(self) -> CorrectionWatch:
-        """Begin, before anything is filed: what is there by now is told from that."""
+        """Begin, before anything is filed: so what was there before is told from what is filed now."""
         with suppress(OSError, JournalBusy):
             self._observer.begin(self._journal.identity())
         self._thread.start()
@@ -77,7 +77,7 @@ class CorrectionWatch:
         """End, and keep what was seen for the next start."""
         self._stopping = True
         os.eventfd_write(self._signal, 1)
-        self._thread.join(_PATIENCE)
+        self._thread.join(_END_SECONDS)
         if not self._thread.is_alive():
             os.close(self._signal)
 
@@ -106,16 +106,16 @@ class CorrectionWatch:
             self._found.extendleft(reversed(batch))
             return Counter()
         self._again.extend(noted.examine)
-        undecided = {each.sighting.key for each in noted.examine}
-        self._observer.decided({each.sighting.key for each in batch} - undecided)
+        undecided = {image.sighting.key for image in noted.examine}
+        self._observer.decided({image.sighting.key for image in batch} - undecided)
         if self._found:
             self._wake()
         return noted.labels
 
-    def finish(self, seconds: float = _PATIENCE) -> Counter[How]:
-        """Go on for so long, or until all folders were read and what was found is noted.
+    def finish(self, seconds: float = _END_SECONDS) -> Counter[How]:
+        """Go on until all folders were read and what was found is noted, but no longer than ``seconds``.
 
-        For a single pass, which ends then; the next one goes on with the rest.
+        A single pass ends with this; the next one goes on with the rest.
         """
         end, labels = time.monotonic() + seconds, Counter[How]()
         while time.monotonic() < end and not (self._observer.is_done and not self._found and not self._again):
@@ -201,15 +201,15 @@ class CorrectionWatches:
         """Write labels for what was found, if anything, and return how many of which kind."""
         return sum((watch.turn() for watch in self._watches.values()), Counter[How]())
 
-    def finish(self, seconds: float = _PATIENCE) -> Counter[How]:
-        """Go on for so long with each, or until all folders were read and what was found is noted."""
+    def finish(self, seconds: float = _END_SECONDS) -> Counter[How]:
+        """Finish one watch after the other, each within ``seconds``; see `CorrectionWatch.finish`."""
         return sum((watch.finish(seconds) for watch in self._watches.values()), Counter[How]())
 
 
 def watch_corrections(
     settings: Settings, journal: Journal, path: Path, classes: Sequence[str], wake: Callable[[], None]
 ) -> CorrectionWatches:
-    """Make the watch for a daemon, whose journal lies at ``path`` and whose model has the ``classes``."""
+    """Make the watches of a daemon whose journal lies at ``path`` and whose model has ``classes``."""
     outputs = settings.outputs
     return CorrectionWatches(
         {output: _watch_output(output, settings, journal, path, classes, wake) for output in outputs}

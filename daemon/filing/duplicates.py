@@ -97,7 +97,9 @@ class Duplicates:
             original = Original(known, known.place)
             if dry_run or _is_there(original, folders):
                 return original
-        return next((each for each in _candidates(row.sha256, journal) if _is_there(each, folders)), None)
+        return next(
+            (candidate for candidate in _candidates(row.sha256, journal) if _is_there(candidate, folders)), None
+        )
 
 
 def _candidates(content: str, journal: Journal) -> Iterator[Original]:

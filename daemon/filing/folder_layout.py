@@ -58,13 +58,13 @@ class FolderLayout:
         )
 
     def example(self, label: str, path: Path) -> str:
-        """Return where an image of a class would lie that was taken now, below the output."""
+        """Return where below the output an image of a class would lie if it were taken now."""
         now = datetime.now().astimezone()
         values = LayoutValues(label=label, taken=now, filed=now, inbox=self._inbox_of(path).name, stem=path.stem)
         return "/".join(filter(None, (label, self.layout.inside(values), path.name)))
 
     def _inbox_of(self, path: Path) -> Path:
-        """Return the inbox that a file came from; the folder it lies in where it came from none of them."""
+        """Return the inbox that a file came from; the folder that it lies in, if that is in no inbox."""
         inside = [inbox for inbox in self._inboxes if path.is_relative_to(inbox)]
         return max(inside, key=lambda inbox: len(inbox.parts), default=path.parent)
 

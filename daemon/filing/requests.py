@@ -22,10 +22,10 @@ class FilingRequest:
 
     ``reason`` marks an unreadable image (a slug, with ``detail`` as the sentence for people); else it is None.
     ``detail`` without ``reason`` says that an image is unknown, and how strange it is, or that it was decided together
-    with others. ``fate`` is that of an image that was classified: a request has either a fate or a reason. ``how``: a
-    person said so, which is kept as a label; None: the model did. ``origin``: where an image was filed from
-    that lies in the output. ``action``: what is done with it; None: what the rules say. ``again``: also if it was filed
-    before, as it is.
+    with others. ``fate`` is that of an image that was classified: a request has either a fate or a reason. ``how``: in
+    which way a person gave the class, which is kept as a label; None: the model gave it. ``origin``: for an image that
+    lies in the output, where it was filed from. ``action``: what is done with it; None: what the rules say. ``again``:
+    file it even if the same image was filed before.
     """
 
     source: Source
@@ -52,7 +52,7 @@ class FilingRequest:
         return "class" if self.fate is not None and self.fate.is_of_class else "others"
 
     def together_with(self, others: int) -> FilingRequest:
-        """Note that it was made for so many other images, too."""
+        """Return the request with a note that it was decided together with so many other images."""
         if not others:
             return self
         note = trn("decided together with 1 other", "decided together with {count} others", others)
@@ -83,11 +83,11 @@ def unreadable(source: Source, error: ImageError, quarantine_dir: str) -> Filing
 
 
 class FilingResult(NamedTuple):
-    """What became of one request; ``row`` is its row of the journal, ``error`` a sentence why it is tried again.
+    """What became of one request; ``row`` is its row of the journal, ``error`` says why it is tried again.
 
     ``inside``: the folder below that of the class, where the layout has one. ``elsewhere``: the output that it went to,
-    where that is not the main one. ``original``: it is a duplicate of the image that lies there, and was not to go to
-    the request's folder.
+    where that is not the main one. ``original``: where the image lies that it is a duplicate of, if it was therefore
+    not filed into the request's folder.
     """
 
     request: FilingRequest
@@ -107,7 +107,7 @@ class FilingResult(NamedTuple):
 
 
 def label_of(how: How, row: Filing) -> Label:
-    """Make the label of an image that is filed where a person said."""
+    """Make the label of an image that is filed where a person wanted it."""
     assert row.sha256 is not None
     return Label(
         sha256=row.sha256,

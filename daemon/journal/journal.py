@@ -40,7 +40,7 @@ _PASSING = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE
 #: Mistakes of this program; setting the journal aside would not mend them.
 _OURS = (sqlite3.ProgrammingError, sqlite3.IntegrityError, sqlite3.InterfaceError)
 #: This many I/O errors in a row mean that the journal is damaged; fewer may be a disk that recovers.
-_PATIENCE = 5
+_TOO_MANY_IO_ERRORS = 5
 
 
 class JournalBusy(Exception):
@@ -268,7 +268,7 @@ class Journal:
         if code == sqlite3.SQLITE_IOERR:
             self._io_errors += 1
             self._close()
-        if code in _PASSING or (code == sqlite3.SQLITE_IOERR and self._io_errors < _PATIENCE):
+        if code in _PASSING or (code == sqlite3.SQLITE_IOERR and self._io_errors < _TOO_MANY_IO_ERRORS):
             raise JournalBusy(tr("'{path}': {error}", path=self._path, error=error)) from error
 
     def _opened(self) -> sqlite3.Connection:

@@ -35,7 +35,7 @@ LABELS_FILE = "lesson-labels.jsonl"
 #: Seconds until it is looked again whether an obstacle is gone, or after a fault.
 _PAUSE = 60.0
 #: Seconds that the end waits for the thread, which may hang in a share.
-_PATIENCE = 3.0
+_JOIN_SECONDS = 3.0
 #: What a checkpoint fails its probation with, as a result of the lesson that made it.
 TAKEN_BACK = "taken back"
 
@@ -103,7 +103,7 @@ class Lessons:
             if self._child is not None:
                 self._child.end()
             self._condition.notify()
-        self._thread.join(_PATIENCE)
+        self._thread.join(_JOIN_SECONDS)
         self.turn()
 
     def turn(self) -> None:

@@ -34,7 +34,7 @@ class LessonOutcome:
     def left_out(self) -> list[str]:
         """Return which labels it could not use, in sentences."""
         sentences = self.answer.figures.get("left_out")
-        return [str(each) for each in sentences] if isinstance(sentences, list) else []
+        return [str(sentence) for sentence in sentences] if isinstance(sentences, list) else []
 
     @property
     def exit_code(self) -> int:

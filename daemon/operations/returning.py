@@ -54,11 +54,11 @@ class Returning:
         held = desk.held if self.holds else None
         undone = list(undo(journal, filings, desk.roots, taken=self._taken, held=held))
         self._look_again(undone)
-        if any(_may_be_corrected(each) for each in undone):
+        if any(_may_be_corrected(image) for image in undone):
             for _ in self._corrections.read():
                 yield {}
-        for each in undone:
-            yield self._item(each)
+        for image in undone:
+            yield self._item(image)
 
     def result(self) -> Result:
         """Return how many are done and left, and how many of those done are in an inbox now, and held there."""
@@ -77,10 +77,10 @@ class Returning:
 
     def _look_again(self, undone: Sequence[Undone]) -> None:
         """Have what is not held filed at once, also where the watcher has dealt with it or has no events."""
-        done = [each for each in undone if each.status is Status.UNDONE]
+        done = [image for image in undone if image.status is Status.UNDONE]
         # What was left where it is, by a rule or since it cannot be read, is not held.
-        is_free = [each for each in done if not self.holds or (each.filing.destination is None and not each.held)]
-        back = [each.destination or each.filing.source for each in is_free]
+        free = [image for image in done if not self.holds or (image.filing.destination is None and not image.held)]
+        back = [image.destination or image.filing.source for image in free]
         if back and not self.dry_run:
             self.desk.look_again(back)
 

@@ -106,7 +106,9 @@ class CheckpointHistory:
     def fault(self, digest: str) -> str | None:
         """Return why a checkpoint failed while it was in use; None where it did not."""
         rejections = self._memory.rejected.values()
-        return next((each.why for each in rejections if each.served and each.digest == digest), None)
+        return next(
+            (rejection.why for rejection in rejections if rejection.served and rejection.digest == digest), None
+        )
 
     def is_insisted_on(self, file: CheckpointFile) -> bool:
         """Whether a checkpoint failed its probation and was published again: its user wants it anyway."""

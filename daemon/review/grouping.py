@@ -43,7 +43,7 @@ class ImageGroup:
     def after(self, number: int | None) -> Sequence[int]:
         """Return the ids that come after one; all, where that is not among them."""
         if number is not None and self.kind == "new":
-            return [each for each in self.ids if each < number]
+            return [other for other in self.ids if other < number]
         return self.ids[self.ids.index(number) + 1 :] if number in self.ids else self.ids
 
 

@@ -15,7 +15,7 @@ from daemon.files.roots import Roots
 from daemon.review.images import Images
 from daemon.review.place import ReviewedOutput
 
-#: The pile is read again at most so often that it takes this share of the time.
+#: Reading the pile again takes at most this share of the time.
 SHARE_OF_TIME = 0.05
 
 
@@ -87,7 +87,7 @@ class PileReader:
 
 
 def _names_in(folder: str, roots: Roots) -> set[bytes]:
-    """List the names of the files that lie in a folder, without looking at one of them."""
+    """List the names of the files in a folder, without a system call for each."""
     try:
         descriptor = roots.open_folder(folder)
     except OSError:

@@ -11,7 +11,7 @@ MOST_COMPLAINTS = 1_000
 
 
 class InboxComplaints:
-    """Logs the complaints about one inbox. A ``turn`` is a walk through the whole of it."""
+    """Logs the complaints about one inbox. ``turn`` is the number of a walk through the whole of it."""
 
     def __init__(self) -> None:
         self._met: dict[tuple[str, int | None], int] = {}  # the turn in which each last occurred

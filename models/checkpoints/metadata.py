@@ -215,10 +215,10 @@ class Metadata(Strict):
         """
         if self.max_error is None:
             return None
-        near = [each for each in self.promises if each.max_error >= self.max_error]
+        near = [promise for promise in self.promises if promise.max_error >= self.max_error]
         if self.threshold is None:
-            return next((each for each in near if each.max_error <= MOST_ERROR), None)
-        return next((each for each in near if each.threshold == self.threshold), None)
+            return next((promise for promise in near if promise.max_error <= MOST_ERROR), None)
+        return next((promise for promise in near if promise.threshold == self.threshold), None)
 
     @property
     def promise_lapsed(self) -> bool:

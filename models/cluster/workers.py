@@ -172,9 +172,9 @@ class Workers(Generic[Item, Answer]):
 
     def _give_up_node(self, post: _Post[Item], missing: str) -> None:
         """Do without a node, and give others what its workers had."""
-        for each in [each for each in self._posts if each.node.id == post.node.id]:
-            self._discard(each)
-            self._returned.extend(each.batches.values())
+        for lost in [lost for lost in self._posts if lost.node.id == post.node.id]:
+            self._discard(lost)
+            self._returned.extend(lost.batches.values())
         self._failures[post.node.id] = _MOST_FAILURES
         self._problem = f"{post.node.address}: {missing}"
         logger.warning("{}", self._problem)

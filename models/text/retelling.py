@@ -1,6 +1,6 @@
 """Translate what another process has said in English, such as a daemon that runs without anybody's locale.
 
-Of what was said only the text is left: the message that it was made of is found again by its words, and what fills its
+All that arrives is the finished text. The message that it was made from is found again by its words, and what fills its
 fields is translated in the same way, as it may be a sentence, too.
 """
 
@@ -23,7 +23,7 @@ _Part = tuple[str, str | None]
 
 
 def retold(said: str) -> str:
-    """Translate what was said in English into the language in use; what is no message stays as it is."""
+    """Translate an English text into the language in use; what was made from no message stays as it is."""
     language = in_use()
     messages = _messages(language)
     if said in messages:
@@ -62,7 +62,7 @@ def _templates(language: Language) -> list[tuple[list[_Part], str]]:
 
 
 def _parts(message: str) -> list[_Part]:
-    """Take a message apart; nothing where it has no fields, or braces that are none."""
+    """Take a message apart; nothing where it has no fields, or has braces that are no fields."""
     try:
         parts = [(text, field) for text, field, _, _ in Formatter().parse(message)]
     except ValueError:
@@ -82,5 +82,5 @@ def _pattern(parts: list[_Part]) -> str:
 
 
 def _without_formats(template: str) -> str:
-    """Take the formats of numbers out: the numbers were written already."""
+    """Take out the formats of numbers, which have been applied already."""
     return re.sub(r"(?<!\{)\{(\w+):[^{}]*\}", r"{\1}", template)

@@ -331,7 +331,9 @@ def _own(
     document: Document, tag: Tag, added: Sequence[str], empty: Sequence[str], lists: Sequence[tuple[_List, list[str]]]
 ) -> list[str]:
     """Write the description of our own, by lines; all its prefixes are declared in it."""
-    about = next((about for each in document.descriptions if (about := each.attribute(_ABOUT)) is not None), "")
+    about = next(
+        (about for description in document.descriptions if (about := description.attribute(_ABOUT)) is not None), ""
+    )
     namespaces = [("rdf", RDF), (PREFIX, NAMESPACE)]
     namespaces += [(tags.prefixed.partition(":")[0], tags.namespace) for tags, _ in lists]
     attributes = [f"xmlns:{prefix}={as_value(uri)}" for prefix, uri in namespaces]

@@ -16,7 +16,7 @@ from typing import NoReturn
 # No heavy imports here: every command asks whether it is one of several processes.
 
 #: Seconds in which torchrun stops a process after another one has ended; it looks ten times a second.
-_PATIENCE = 15.0
+_STOP_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
@@ -102,14 +102,14 @@ def obey_signals() -> None:
         signal.signal(signal.SIGALRM, stop_again)
         signal.setitimer(signal.ITIMER_REAL, 0.05)
 
-    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(each, stop)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
     sys.unraisablehook = on_swallowed
 
 
 def await_signal() -> None:
     """Wait for the signal by which torchrun stops this process; return if none comes."""
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + _STOP_SECONDS
     while time.monotonic() < deadline:
         time.sleep(0.1)
 

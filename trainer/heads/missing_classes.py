@@ -180,7 +180,7 @@ def _leave_classes_out(span: Span, task: FittingTask, reference: CandidateHead) 
         stand_ins.append(
             _StandIns(labels[out], left, distances[out], logits, known_distances[known], known_logits[known][:, left])
         )
-    return [each for each in stand_ins if len(each.known_distances)]
+    return [left_out for left_out in stand_ins if len(left_out.known_distances)]
 
 
 def _balanced(labels: Labels) -> Labels:
@@ -203,8 +203,8 @@ def _best_weight(stand_ins: Sequence[_StandIns]) -> float:
 
 def _refused_share(stand_ins: Sequence[_StandIns], weight: float) -> float:
     """Return the share of stand-ins that is refused, in the mean over classes."""
-    labels = np.concatenate([each.labels for each in stand_ins])
-    refused = np.concatenate([each.refused(weight) for each in stand_ins])
+    labels = np.concatenate([left_out.labels for left_out in stand_ins])
+    refused = np.concatenate([left_out.refused(weight) for left_out in stand_ins])
     counts = np.bincount(labels)
     shares = np.bincount(labels, refused)[counts > 0] / counts[counts > 0]
     return float(shares.mean())
@@ -214,8 +214,8 @@ def _missing_classes(stand_ins: Sequence[_StandIns], weight: float) -> MissingCl
     if not stand_ins:
         return None
     return MissingClasses(
-        np.concatenate([each.labels for each in stand_ins]),
-        np.concatenate([each.classes[each.logits.argmax(axis=1)] for each in stand_ins]),
-        np.concatenate([np.exp(log_probabilities(each.logits).max(axis=1)) for each in stand_ins]),
-        np.concatenate([each.refused(weight) for each in stand_ins]),
+        np.concatenate([left_out.labels for left_out in stand_ins]),
+        np.concatenate([left_out.classes[left_out.logits.argmax(axis=1)] for left_out in stand_ins]),
+        np.concatenate([np.exp(log_probabilities(left_out.logits).max(axis=1)) for left_out in stand_ins]),
+        np.concatenate([left_out.refused(weight) for left_out in stand_ins]),
     )

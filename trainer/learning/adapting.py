@@ -59,7 +59,7 @@ def adapt(origin: Origin, answers: Answers, filed: FiledImages, audits: Audits, 
         raise NothingPublished(tr("there are too few images to judge a lesson by"))
     asked = asked_for(answers.by_sha256, answers.features, origin.adapted)
     far = _Adapted.by(fit_adaptation(origin.adapted, images, TAUGHT), origin, audits)
-    steady = make_steady(far.fitted, lambda each: replace(far, fitted=each).measure(filed, asked))
+    steady = make_steady(far.fitted, lambda fitted: replace(far, fitted=fitted).measure(filed, asked))
     taken = far if steady is far.fitted else _Adapted.by(steady, origin, audits)
     before = judge_before(origin.recorded, origin.in_use, taken.fitted.images, answers.features)
     may_win_nothing = is_taken_back or taken.thresholds.renews(origin.metadata)

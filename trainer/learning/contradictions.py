@@ -52,6 +52,6 @@ def contradiction_sentences(contradictions: Sequence[Contradiction]) -> list[str
             "people say of {count} image another class than the data set does, and their label wins: {images}",
             "people say of {count} images another class than the data set does, and their labels win: {images}",
             len(contradictions),
-            images=listed([each.sentence for each in contradictions], _LISTED),
+            images=listed([contradiction.sentence for contradiction in contradictions], _LISTED),
         )
     ]

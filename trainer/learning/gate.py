@@ -1,4 +1,4 @@
-"""The gate: a lesson is published only if it is better by images that neither head had seen when it judged them."""
+"""The gate: a lesson is published only if it is better on images that neither head had seen when it judged them."""
 
 from __future__ import annotations
 
@@ -74,9 +74,10 @@ class Recorded:
     confidence: float = float("nan")
 
     def at_most(self, label: str, classes: Collection[str]) -> float:
-        """Return the most that a head of ``classes`` can have given a label; the very probability where it is known.
+        """Return the highest probability that a head of ``classes`` can have given to a label.
 
-        So a label that somebody changed is judged, too, and in favour of the head before.
+        It is exact where it was recorded. So an image whose label somebody changed can be judged, too; the doubt is in
+        favour of the head before.
         """
         if label == self.label:
             return self.probability

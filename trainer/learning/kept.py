@@ -78,11 +78,11 @@ class LabelledFeatures:
     ) -> LabelledFeatures:
         """Keep features (width,), by sha256, and the perceptual hashes that are known."""
         sha256 = sorted(features)
-        stacked = np.stack([features[each] for each in sha256]) if sha256 else np.empty((0, width), np.float16)
+        stacked = np.stack([features[digest] for digest in sha256]) if sha256 else np.empty((0, width), np.float16)
         looks = np.zeros((len(sha256), PACKED_BYTES), np.uint8)
-        for row, each in enumerate(sha256):
-            if each in perceptual_hashes:
-                looks[row] = np.frombuffer(perceptual_hashes[each].pack(), np.uint8)
+        for row, digest in enumerate(sha256):
+            if digest in perceptual_hashes:
+                looks[row] = np.frombuffer(perceptual_hashes[digest].pack(), np.uint8)
         return cls(stacked, as_hashes(sha256), looks)
 
     @property

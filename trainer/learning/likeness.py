@@ -32,10 +32,10 @@ def group_labelled(
 ) -> Positions:
     """Return the position (n,) of the first near duplicate of each image; one whose hash is not known has none."""
     groups = np.arange(len(sha256))
-    known = np.array([row for row, each in enumerate(sha256) if each in perceptual_hashes], np.int64)
+    known = np.array([row for row, digest in enumerate(sha256) if digest in perceptual_hashes], np.int64)
     if len(known):
         digests = [sha256[row] for row in known]
-        hashes = [perceptual_hashes[each] for each in digests]
+        hashes = [perceptual_hashes[digest] for digest in digests]
         groups[known] = known[group_images(digests, hashes, [names[row] or "" for row in known]).first]
     return groups
 

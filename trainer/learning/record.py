@@ -130,7 +130,7 @@ def _metrics(lesson: Lesson) -> dict[str, Any]:
             "judged": lesson.judgement.figures,
             "labels": {name or "": count for name, count in lesson.answers.counts.items()},
             "left_out": list(lesson.answers.left_out),
-            "contradictions": [each.figures() for each in lesson.contradictions],
+            "contradictions": [contradiction.figures() for contradiction in lesson.contradictions],
         },
         "held_out": predictions.figures(),
         "classes": predictions.class_scores() if len(predictions.labels) else {},

@@ -12,7 +12,7 @@ Logits = npt.NDArray[np.float64]
 Losses = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
 
-#: How strongly a temperature is drawn to 1, in images: with few held-out images, chance would set it.
+#: How strongly a temperature is pulled to 1, as a number of images: with few held-out ones chance would decide it.
 _PRIOR = 5.0
 
 

@@ -178,7 +178,9 @@ class LabelledPredictions:
 
     def places(self, rule: DecisionRule) -> Labels:
         """Return where each image (n,) would be filed by the rule."""
-        return rule.places(self.confidence, self.is_unknown, [(each.depth, each.probability) for each in self.groups])
+        return rule.places(
+            self.confidence, self.is_unknown, [(group.depth, group.probability) for group in self.groups]
+        )
 
     def counts_at(self, threshold: float) -> ThresholdCounts:
         """Count what the daemon would do with the images at ``threshold``, without inner folders.
@@ -195,9 +197,9 @@ class LabelledPredictions:
         places = self.places(rule)
         at_class = LevelCounts(0, rule.threshold, *_filed(places == 0, self.right))
         inner = [
-            LevelCounts(each.depth, rule.levels[each.depth], *_filed(places == each.depth, self.right_in(each)))
-            for each in self.groups
-            if each.depth in rule.levels
+            LevelCounts(group.depth, rule.levels[group.depth], *_filed(places == group.depth, self.right_in(group)))
+            for group in self.groups
+            if group.depth in rule.levels
         ]
         return ThresholdCounts(
             rule.threshold,

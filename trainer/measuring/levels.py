@@ -1,13 +1,13 @@
-"""Thresholds of inner folders: from which probability on an image that is sure of no class is filed above it.
+"""Thresholds of inner folders: from which probability on an image that is sure of no class is rolled up into one.
 
-Each depth is found by the images that no deeper one files, the deepest first, in the way of `measuring.promises`: its
-promise is about what is filed there, and holds for itself. The images are those that classes were too improbable for,
-so they are fewer and harder than all. An inner folder is filed into only on a promise of the share that was asked for,
-or of the larger one that the folders of classes have: it may take images out of the others, and not make filing less
-right. Where a depth has no such promise nothing is filed there.
+The threshold of each depth is found, the deepest first, on the images that no deeper one files, as in
+`measuring.promises`; its promise is about what is filed at that depth alone. These images were too unsure for the
+folders of classes, so they are fewer and harder than all. Images are filed at a depth only if the share that was asked
+for can be promised there, or the larger one that the folders of classes have: inner folders may take images out of the
+others, but must not make filing less accurate.
 
-Which images are left to a depth was chosen by the thresholds below it, and so by how often classes are right; that they
-are right about their folder was not looked at. ``python -m tests.benchmarks.rollup`` counts on unseen images.
+Which images are left for a depth was decided by the thresholds below it, and so by how often classes are right, but not
+by how often their folders are. ``python -m tests.benchmarks.rollup`` counts on unseen images.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ _NAMED = 3
 def find_levels(
     predictions: LabelledPredictions, first: npt.NDArray[np.intp], threshold: float, shares: Sequence[float]
 ) -> list[Level]:
-    """Find the thresholds of inner folders for judged images, below the folders of classes at ``threshold``.
+    """Find the thresholds of inner folders on judged images, where those of classes have ``threshold``.
 
-    ``first`` are the positions of the images that count for a promise: one of near duplicates. ``shares`` are the
-    shares of mistakes to promise, of which the first that can be had is taken.
+    ``first`` are the positions of the images that count for a promise: one of near duplicates. ``shares`` are shares of
+    mistakes; the first one that can be promised is.
     """
     levels: list[Level] = []
     counted = predictions.among(first)
@@ -50,7 +50,7 @@ def find_levels(
 
 
 def lapsed_levels(before: Metadata, classes: Sequence[str]) -> list[Level]:
-    """Return the levels of a checkpoint as far as ``classes`` have inner folders there, with their promises ended."""
+    """Return the levels of a checkpoint at whose depths ``classes`` have inner folders, without their promises."""
     depths = ClassTree(classes).depths
     return [level.model_copy(update={"promise": None}) for level in before.levels if level.depth in depths]
 
@@ -60,7 +60,7 @@ def _thresholds(levels: Sequence[Level]) -> dict[int, float]:
 
 
 def _promise(confidence: Confidence, right: Mask, shares: Sequence[float]) -> Promise | None:
-    """Find the promise of the first of the shares that can be had: certain, less certain, or as an estimate."""
+    """Promise the first of the shares that can be promised: with certainty, with less, or by an estimate."""
     for share in shares:
         found = (
             find_promise(confidence, right, share)
@@ -73,11 +73,11 @@ def _promise(confidence: Confidence, right: Mask, shares: Sequence[float]) -> Pr
 
 
 def _with_coverage(level: Level, levels: Sequence[Level], predictions: LabelledPredictions, threshold: float) -> Level:
-    """Return the level with the share of all images that it files, copies too, as everywhere else."""
+    """Return the level with the share of all images that it files; copies count, as everywhere else."""
     if level.promise is None or not len(predictions.labels):
         return level
     counts = predictions.counts_by(DecisionRule(threshold, levels=_thresholds(levels)))
-    filed = next(each.filed for each in counts.inner if each.depth == level.depth)
+    filed = next(counted.filed for counted in counts.inner if counted.depth == level.depth)
     promise = level.promise.model_copy(update={"coverage": filed / counts.images})
     return level.model_copy(update={"promise": promise})
 
@@ -101,7 +101,7 @@ def folder_names(predictions: LabelledPredictions, depth: int) -> str:
 
 
 def _sentence(level: Level, requested: float | None, counts: ThresholdCounts, names: str) -> str:
-    here = next((each for each in counts.inner if each.depth == level.depth), None)
+    here = next((counted for counted in counts.inner if counted.depth == level.depth), None)
     if here is None:
         return tr(
             "no image goes into the folder above its class ({names}), however sure that is: at most "

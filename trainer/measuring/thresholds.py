@@ -97,7 +97,9 @@ class Thresholds:
 
     def sentences(self, predictions: LabelledPredictions) -> list[str]:
         """Say which threshold is in force, what it files of the judged images, and what other thresholds promise."""
-        others = [_offer(each, predictions) for each in strictest(self.standard) if not self._says_as_much(each)]
+        others = [
+            _offer(promise, predictions) for promise in strictest(self.standard) if not self._says_as_much(promise)
+        ]
         refused = [] if self.given in (None, self.own) else [self._refusal()]
         inner = level_sentences(self.levels, self.requested, self.counts(predictions), predictions)
         return [self._in_force(predictions), *inner, *refused, *self._warning(predictions), *others]
@@ -260,7 +262,7 @@ def thresholds_for(
         return promise.model_copy(update={"coverage": filed / len(predictions.labels)})
 
     kept = None if found.kept_promise is None else with_coverage(found.kept_promise)
-    promises, standard = ([with_coverage(each) for each in some] for some in (found.promises, found.standard))
+    promises, standard = ([with_coverage(promise) for promise in some] for some in (found.promises, found.standard))
     found = replace(found, promises=promises, standard=standard, kept_promise=kept)
     if requested is None or not predictions.tree.depths:
         return found

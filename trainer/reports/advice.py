@@ -69,7 +69,7 @@ def advice(
     ``missing`` holds the sentences on classes whose absence would hardly be noticed; None where that is not known.
     ``contradictions`` are the images of which people said another class than the data set does.
     """
-    contradicted = [_section(tr(_CONTRADICTED), "", [each.sentence for each in contradictions])]
+    contradicted = [_section(tr(_CONTRADICTED), "", [contradiction.sentence for contradiction in contradictions])]
     sections = [
         *(contradicted if contradictions else []),
         _section(
