@@ -73,7 +73,7 @@ class _PatchingLoader(Loader):
 
 
 def _with_operators(run: Callable[[], None]) -> None:
-    """Run torchvision, and run it again with the operators declared if it fails for want of them."""
+    """Run torchvision, and run it again with the operators declared if it fails because they are missing."""
     try:
         run()
     except RuntimeError as error:

@@ -28,7 +28,7 @@ _AT_ONCE = 500
 
 
 class _Relabelling:
-    """The calls of one command, all under the name of one run, and what has come of them so far."""
+    """The calls of one command, which are one run, and the counts of what they have done so far."""
 
     def __init__(self, place: FiledOutput, options: argparse.Namespace) -> None:
         self._place, self._options = place, options

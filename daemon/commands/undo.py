@@ -76,7 +76,7 @@ def retry_main(arguments: list[str]) -> int:
             assert isinstance(names, list)
             yield shown(
                 tr(
-                    "no image could not be read for this reason; the reasons are {names}",
+                    "no image is in the quarantine for this reason; the possible reasons are {names}",
                     names=", ".join(map(str, names)),
                 )
             )

@@ -1,4 +1,4 @@
-"""Addresses on this machine that the metrics may be asked at."""
+"""Addresses on this machine at which the metrics may be served."""
 
 from __future__ import annotations
 

@@ -218,7 +218,7 @@ class Settings(BaseSettings):
 
     @property
     def class_rules(self) -> ClassRules:
-        """Return what is done with the images of each class; who asks for many of them keeps it."""
+        """Return what is done with the images of each class; keep it to ask for many of them."""
         usual = Handling(
             output=self.output,
             action=self.action,

@@ -50,7 +50,7 @@ class Call:
         return self._outlet.has_room()
 
     def item(self, item: Mapping[str, object]) -> None:
-        """Send a part of the answer. Raises TypeError and ValueError for what is no JSON."""
+        """Send a part of the answer. Raises TypeError and ValueError for what JSON cannot hold."""
         self._put(protocol.encode({"id": self.request.id, "item": item}), is_last=False)
 
     def working(self) -> None:
@@ -58,7 +58,7 @@ class Call:
         self._put(protocol.encode({"id": self.request.id}), is_last=False)
 
     def result(self, result: Mapping[str, object]) -> None:
-        """Answer it. Raises TypeError and ValueError for what is no JSON."""
+        """Answer it. Raises TypeError and ValueError for what JSON cannot hold."""
         self._put(protocol.encode({"id": self.request.id, "result": result}), is_last=True)
 
     def fail(self, sentence: str, exit_code: int) -> None:

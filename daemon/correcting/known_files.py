@@ -86,10 +86,10 @@ class KnownFolder:
         self._more.pop(half, None)
         self._left.add(half)
         if len(self._left) > _MOST_LEFT:
-            self.settle()
+            self.merge()
 
-    def settle(self) -> Keys:
-        """Return the keys, sorted, with all changes in them."""
+    def merge(self) -> Keys:
+        """Put all changes into the keys, and return these, sorted."""
         if self._left:
             left = np.fromiter(self._left, np.uint64, len(self._left))
             self.keys = self.keys[~np.isin(self.keys >> np.uint64(32), left)]
@@ -153,7 +153,7 @@ class KnownFiles:
             undecided_by_folder.setdefault(folder, []).append(key)
         heads, arrays = [], []
         for path, folder_now in self.folders.items():
-            keys, state = folder_now.settle(), folder_now.state
+            keys, state = folder_now.merge(), folder_now.state
             if path in undecided_by_folder:
                 keys, state = keys[~np.isin(keys, np.array(undecided_by_folder[path], np.uint64))], None
             heads.append(_head(path, folder_now, keys, state))

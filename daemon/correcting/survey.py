@@ -347,7 +347,7 @@ class Survey:
         origin = self.origin_now(folder)
         if origin is Origin.SEEN and known.read_at is None:
             origin = Origin.FOUND
-        before, present, folders = known.settle(), array("Q"), []
+        before, present, folders = known.merge(), array("Q"), []
         names: list[str] = []
         inodes: list[int] = []
         with os.scandir(descriptor) as entries:

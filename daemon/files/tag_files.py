@@ -34,7 +34,7 @@ _NO_FILE = frozenset({errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENODEV})
 
 @dataclass
 class TagChange:
-    """A change of one sidecar, from ``before`` (None: there is none) to ``content`` (None: none is to be there).
+    """A change of one sidecar, from ``before`` (None: there is none) to ``content`` (None: it is deleted).
 
     ``part`` is its hidden name, to be set before it is written; ``descriptor`` the open file that has it.
     """
@@ -60,7 +60,7 @@ def sidecar_of(image: FileAt) -> FileAt:
     """Find the sidecar of an image, or the name for a new one. Raises XmpError and OSError."""
     names = [image._replace(name=name) for name in sidecar_names(image)]
     for entry in names:
-        if entry.seems_taken() and (entry.name.startswith(image.name) or _is_shared_by_none(entry, image)):
+        if entry.seems_taken() and (entry.name.startswith(image.name) or _is_for_no_other(entry, image)):
             return entry
     free = next((entry for entry in names if not entry.seems_taken()), None)
     if free is None:
@@ -68,7 +68,7 @@ def sidecar_of(image: FileAt) -> FileAt:
     return free
 
 
-def _is_shared_by_none(entry: FileAt, image: FileAt) -> bool:
+def _is_for_no_other(entry: FileAt, image: FileAt) -> bool:
     """Whether ``cat.xmp`` is for ``cat.jpg``, and not for a ``cat.nef`` that is, or was, beside it."""
     if any(image._replace(name=name).seems_taken() for name in namesakes(image.name)):
         return False
@@ -76,12 +76,12 @@ def _is_shared_by_none(entry: FileAt, image: FileAt) -> bool:
         content, _ = _read(entry)
         extension = tags.read(content).extension
     except (XmpError, FileNotFoundError):
-        return True  # it is refused as that of this image
+        return True  # it is found to be unreadable as the sidecar of this image
     return extension is None or image.name.lower().endswith(f".{extension.lower()}")
 
 
 def read_own(image: FileAt, *, alone: bool = False) -> Tag | None:
-    """Read our tag from the sidecar of an image; ``alone``: if nothing else is in that. Raises XmpError and OSError."""
+    """Read our tag from the sidecar of an image; ``alone``: only if it holds nothing else. Raises XmpError, OSError."""
     try:
         content, _ = _read(sidecar_of(image))
     except FileNotFoundError:
@@ -125,7 +125,7 @@ def write(change: TagChange) -> None:
 
 
 def place(change: TagChange) -> None:
-    """Give the new sidecar, which is durable, its name. Raises SourceChanged where the old one is another by now."""
+    """Give the new sidecar, which is durable, its name. Raises SourceChanged if the old one has changed."""
     name = change.part.name
     if change.content is None:
         if not renaming.drop(change.entry, name, lambda entry: _is_still(entry, change.before), unlink_closed):
@@ -171,11 +171,11 @@ def finish(change: TagChange) -> None:
         pass
 
 
-def settle_part(entry: FileAt, part: FileAt, tag: Tag | None) -> None:
-    """Clear up the hidden names of a change to ``tag`` that was killed. Raises OSError.
+def recover_part(entry: FileAt, part: FileAt, tag: Tag | None) -> None:
+    """Remove the hidden files of a change to ``tag`` that was killed. Raises OSError.
 
-    The sidecar has its old or its new content, or there was none, or it has no name now. A version of another program
-    that it was exchanged for, or that lost its name meanwhile, gets it back.
+    The sidecar has its old or its new content, or there was none, or it has only a hidden name now. If another program
+    wrote it meanwhile, what that wrote gets the name.
     """
     for hidden in (part, part._replace(name=f"{part.name}.")):
         if not hidden.exists():
@@ -198,7 +198,7 @@ def settle_part(entry: FileAt, part: FileAt, tag: Tag | None) -> None:
 
 
 def _is_superseded(content: bytes, there: bytes, tag: Tag | None) -> bool:
-    """Whether what has a hidden name is the old content of a sidecar, or the new one, whole or not, before its turn."""
+    """Whether a hidden file is the old content of a sidecar, or the new one, whole or not, that never got its name."""
     if _own(content) == tag:
         return True
     try:
@@ -209,7 +209,7 @@ def _is_superseded(content: bytes, there: bytes, tag: Tag | None) -> bool:
 
 
 def _own(content: bytes) -> Tag | str | None:
-    """Read our tag; what is no XMP has another than any tag."""
+    """Read our tag, or None; "", which is equal to no tag, where the content is not XMP."""
     try:
         return tags.read(content).own
     except XmpError:

@@ -248,44 +248,44 @@ class Filer:
         )
 
     def _plan(self, request: FilingRequest, image: Transfer, batch: FilingBatch) -> None:
-        """Choose the destination, or settle the transfer before it begins."""
+        """Choose the destination, or end the transfer before it begins."""
         try:
             self._choose(request, image, batch)
         except SourceGone:
-            image.settle(Status.GONE)
+            image.end(Status.GONE)
         except SourceChanged:
-            image.settle(Status.CHANGED)
+            image.end(Status.CHANGED)
         except Stopping:
-            image.settle(Status.STOPPED)
+            image.end(Status.STOPPED)
         except (OSError, JournalBusy) as error:
-            image.settle(Status.RETRY, sentence(image.row, error))
+            image.end(Status.RETRY, sentence(image.row, error))
 
     def _choose(self, request: FilingRequest, image: Transfer, batch: FilingBatch) -> None:
         row = image.row
         if self._held is not None and self._held.holds(row.source, row.identity):
-            return image.settle(Status.HELD)
+            return image.end(Status.HELD)
         image.source = batch.folders.entry(row.source)
         stays = row.action in STAYING
         if self._dry_run or row.reason is not None or stays:  # else it is checked right before the move
             transfer.check_source(image.source, row)
         if self._interrupted is None:
-            return image.settle(Status.RETRY, tr("Filings that a crash interrupted cannot be recovered now."))
+            return image.end(Status.RETRY, tr("Filings that a crash interrupted cannot be recovered now."))
         if self._interrupted and row.identity.on_any_device in self._interrupted:
             stuck = tr("A copy of '{source}' can neither be finished nor taken back.", source=row.source)
-            return image.settle(Status.RETRY, stuck)
+            return image.end(Status.RETRY, stuck)
         if row.action != "move":
             if not request.again and (row.identity in batch.identities or self._was_filed(row)):
-                return image.settle(Status.ALREADY)
+                return image.end(Status.ALREADY)
             batch.identities.add(row.identity)
             if not self._dry_run and row.reason is None and row.action != "tag":
                 self._remove_earlier_copy(image, batch)
             if row.reason is not None or stays:
                 row.state = State.LEFT if row.reason is None else State.REFUSED
-                return image.settle(status_of_staying(row)) if self._dry_run else None
+                return image.end(status_of_staying(row)) if self._dry_run else None
         if row.action == "tag":
             return self._choose_tag(request, image)
         if self._duplicates.are_left and self._journal.left_before(row.identity, row.source, row.sha256):
-            return image.settle(Status.ALREADY)
+            return image.end(Status.ALREADY)
         is_duplicate = self._is_duplicate(image, batch)
         if is_duplicate and self._duplicates.are_left:
             return self._leave(image)
@@ -293,7 +293,7 @@ class Filer:
         if self._skip_equal and (equal := self._equal_image(row, folder, request)) is not None:
             row.folder, row.filed_name = equal.parent, equal.name
             self._duplicates.remember(row)
-            return image.settle(Status.ALREADY)
+            return image.end(Status.ALREADY)
         name = folder.free_name(image.wanted) if self._dry_run else folder.name(image.wanted)
         image.target = FileAt(-1 if folder.descriptor is None else folder.descriptor, name)
         row.filed_name = name
@@ -303,7 +303,7 @@ class Filer:
             image.then = tagging.follow_up
         if self._dry_run:
             self._duplicates.remember(row)
-            image.settle(Status.PLANNED)
+            image.end(Status.PLANNED)
         return None
 
     def _folder_of(self, request: FilingRequest, image: Transfer, batch: FilingBatch) -> Destination:
@@ -334,7 +334,7 @@ class Filer:
         """Leave a duplicate where it is, with a row that keeps it from being looked at again."""
         image.row.state, image.row.action = State.LEFT, "leave"
         if self._dry_run:
-            return image.settle(Status.LEFT)
+            return image.end(Status.LEFT)
         return transfer.check_source(image.source, image.row)  # the row would be of another file
 
     def _choose_tag(self, request: FilingRequest, image: Transfer) -> None:
@@ -345,7 +345,7 @@ class Filer:
         if request.how is not None:
             image.label = label_of(request.how, row)
         if self._dry_run:
-            image.settle(Status.PLANNED)
+            image.end(Status.PLANNED)
 
     def _was_filed(self, row: Filing) -> bool:
         """Whether the file was filed before, in this state or with the same content: a clock may have been set."""

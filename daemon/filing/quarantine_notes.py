@@ -26,7 +26,7 @@ def reason_name(image: FileAt) -> str:
 
 
 def write_reason(image: FileAt, row: Filing) -> None:
-    """Write the note, under a name that is free. Its own trouble is only logged: the image is filed."""
+    """Write the note, under a name that is free. If that fails, it is only logged: the image is filed."""
     note = {
         "reason": row.reason,
         "detail": row.detail,

@@ -69,7 +69,7 @@ def recover(journal: Journal, roots: Roots | None = None) -> Counter[State]:
             )
     ends = Counter(row.state for row in rows if row.action != "tag" or row.image_id is None)
     held = journal.held()
-    _settle_returns(rows, held, journal)
+    _recover_returns(rows, held, journal)
     journal.write(rows)
     _clear_up_after_undo([image.filing_id for image in held if image.filing_id is not None], journal, roots or Roots())
     _complete_notes(journal, roots or Roots())
@@ -86,7 +86,7 @@ def _complete_notes(journal: Journal, roots: Roots) -> None:
                     complete_reason(image, row)
 
 
-def _settle_returns(rows: Sequence[Filing], held: Sequence[Held], journal: Journal) -> None:
+def _recover_returns(rows: Sequence[Filing], held: Sequence[Held], journal: Journal) -> None:
     """Of images that an undo was bringing back, hold those that are there, and no others. Raises JournalBusy.
 
     Their rows go: a return is no filing. The filing itself stays as it is until its undo is asked for once more, which

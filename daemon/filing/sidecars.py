@@ -1,8 +1,9 @@
 """Sidecars: files that belong to an image by their name, and travel with it.
 
 ``cat.xmp`` and ``cat.jpg.xmp`` belong to ``cat.jpg``; where the image becomes ``cat_2.jpg``, they become ``cat_2.xmp``
-and ``cat_2.jpg.xmp``. An image is filed first, its sidecars follow by the same transfer, and their trouble is not its
-trouble. One whose name is taken stays where it is. Those of an unreadable image stay, to be there when it comes back.
+and ``cat_2.jpg.xmp``. An image is filed first, and its sidecars follow by the same kind of transfer; where one cannot,
+the image stays filed. One whose name is taken stays where it is. Those of an unreadable image stay, to be there when it
+comes back.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Sidecars:
         self._listings: dict[Path, tuple[float, _Listing]] = {}
 
     def follow(self, images: Sequence[Transfer], journal: Journal) -> None:
-        """Send the sidecars of images that were just filed after them."""
+        """File the sidecars of images that were just filed, where these are."""
         listings: dict[int, _Listing] = {}
         together: dict[int, list[str]] = {}
         transfers, sent = [], set()
@@ -101,7 +102,7 @@ class _Listing:
     def beside(self, image: FileAt, together: Sequence[str]) -> list[str]:
         """List the names of an image's sidecars, without those of another image.
 
-        ``together``: the images that were filed with it, itself too.
+        ``together``: the images that were filed with it, and itself.
         """
         if not self._sidecars:
             return []
@@ -165,7 +166,7 @@ def list_sidecars(folder: int) -> dict[str, list[str]]:
 def follower(
     image: Filing, source: FileAt, target: FileAt, name: str, *, settle_seconds: float = SETTLE_SECONDS
 ) -> Transfer | None:
-    """Make the transfer of a sidecar after its image, which went from ``source`` to ``target``; None: not now."""
+    """Make the transfer of a sidecar whose image went from ``source`` to ``target``; None: it cannot follow yet."""
     sidecar = FileAt(source.folder, name)
     try:
         status = sidecar.stat()
@@ -195,7 +196,7 @@ def _is_one_shot(film: os.stat_result, image: Filing) -> bool:
 
 
 def _follows_film(film: str, image: Filing, source: FileAt, target: FileAt) -> bool:
-    """Whether the film of a note goes where an image goes, or has gone there."""
+    """Whether the film that a note belongs to goes where an image goes, or has gone there."""
     try:
         return _is_one_shot(FileAt(source.folder, film).stat(), image)
     except OSError:
@@ -203,7 +204,7 @@ def _follows_film(film: str, image: Filing, source: FileAt, target: FileAt) -> b
 
 
 def send(transfers: Sequence[Transfer], journal: Journal) -> list[Transfer]:
-    """Let sidecars follow their images, but for those that have done so before; return those that tried."""
+    """Let sidecars follow their images, except those that have done so before; return those that were tried."""
     try:
         new = [sidecar for sidecar in transfers if not _followed_before(sidecar, journal)]
     except JournalBusy:
@@ -213,7 +214,7 @@ def send(transfers: Sequence[Transfer], journal: Journal) -> list[Transfer]:
 
 
 class Complaints:
-    """Logs once for each sidecar that it stays; the last few thousand are remembered."""
+    """Logs once of each sidecar that it does not follow its image; the last few thousand are remembered."""
 
     def __init__(self) -> None:
         self._logged: set[tuple[Path, Identity]] = set()

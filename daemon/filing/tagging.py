@@ -158,15 +158,15 @@ def run(transfers: Sequence[Transfer], journal: Journal) -> None:
 
 
 def _begin(transfer: Transfer) -> Tagging | None:
-    """Look at an image and its sidecar; None where the image is settled already."""
+    """Look at an image and its sidecar; None where the transfer has ended already."""
     try:
         check_source(transfer.source, transfer.row)
     except SourceGone:
-        transfer.settle(Status.GONE)
+        transfer.end(Status.GONE)
     except SourceChanged:
-        transfer.settle(Status.CHANGED)
+        transfer.end(Status.CHANGED)
     except OSError as error:
-        transfer.settle(Status.RETRY, sentence(transfer.row, error))
+        transfer.end(Status.RETRY, sentence(transfer.row, error))
     else:
         tagging = Tagging(transfer.row, transfer.source, tag_of(transfer.row))
         tagging.prepare()
@@ -182,7 +182,7 @@ def _record(transfers: Sequence[Transfer], journal: Journal) -> bool:
     except JournalBusy as error:
         busy = JournalBusy(tr("the journal cannot be written ({error})", error=error))
         for transfer in transfers:
-            transfer.settle(Status.RETRY, sentence(transfer.row, busy))
+            transfer.end(Status.RETRY, sentence(transfer.row, busy))
         return False
     return True
 
@@ -197,18 +197,18 @@ def _end(transfer: Transfer, tagging: Tagging, rows: list[Filing]) -> None:
             transfer.row = row = replace(row, id=None, state=State.REFUSED)
             rows.append(row)
         row.reason, row.detail, row.folder, row.filed_name = REASON, tagging.refusal, None, None
-        transfer.settle(Status.REFUSED, tagging.refusal)
+        transfer.end(Status.REFUSED, tagging.refusal)
     elif error is None:
         row.state = State.DONE
-        transfer.settle(Status.FILED)
+        transfer.end(Status.FILED)
     else:
         row.state = State.VOID
         if isinstance(error, copying.Stopping):
-            transfer.settle(Status.STOPPED)
+            transfer.end(Status.STOPPED)
         elif isinstance(error, SourceChanged):
-            transfer.settle(Status.CHANGED)
+            transfer.end(Status.CHANGED)
         else:
-            transfer.settle(Status.RETRY, sentence(row, error))
+            transfer.end(Status.RETRY, sentence(row, error))
 
 
 def follow_up(transfer: Transfer) -> Filing:
@@ -299,7 +299,7 @@ def is_left_half(image: FileAt, row: Filing) -> bool:
 def clear_up(image: FileAt, row: Filing, tag: Tag | None) -> None:
     """Clear up what was left under hidden names when the change to ``tag`` was killed. Raises OSError."""
     for name in tag_files.sidecar_names(image):
-        tag_files.settle_part(image._replace(name=name), image._replace(name=hidden_name(name, row)), tag)
+        tag_files.recover_part(image._replace(name=name), image._replace(name=hidden_name(name, row)), tag)
 
 
 def recover(row: Filing, folders: OpenFolders) -> None:

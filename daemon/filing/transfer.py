@@ -46,7 +46,7 @@ class _NameTaken(Exception):
 
 @dataclass(eq=False, slots=True)
 class Transfer:
-    """One image on its way from ``source`` to ``target``; ``status`` is None until it is settled.
+    """One image on its way from ``source`` to ``target``; ``status`` is None until it ends.
 
     ``wanted`` is the name it would have if that were free; ``exact``: that name or none. ``row`` says what is
     to be done (``action``, ``identity``) and is kept up to date, also with the final ``destination``. ``error`` is a
@@ -80,7 +80,7 @@ class Transfer:
         there = self.row.identity._replace(dev=os.fstat(self.target.folder).st_dev, ino=self.row.filed_ino)
         return [Held(path=self.row.destination, identity=there, filing_id=self.undoes.id)]
 
-    def settle(self, status: Status, error: str | None = None) -> None:
+    def end(self, status: Status, error: str | None = None) -> None:
         """Set the outcome, done or not; the transfer takes no further part."""
         self.status, self.error = status, error
 
@@ -100,7 +100,7 @@ def check_source(source: FileAt, row: Filing) -> None:
 
 
 def run(transfers: Sequence[Transfer], journal: Journal) -> None:
-    """Carry out all that are not settled. What fails for one image becomes its status, and is never raised."""
+    """Carry out all that have not ended yet. What fails for one image becomes its status, and is never raised."""
     TransferBatch(transfers, journal).run()
 
 
@@ -161,7 +161,9 @@ class TransferBatch:
             self.record(renamed)
             self._each(renamed, step)
         for transfer in self._without_name:
-            error = FileExistsError(tr("every name like '{name}' is taken at once", name=transfer.wanted))
+            error = FileExistsError(
+                tr("every name like '{name}' is taken as soon as it is tried", name=transfer.wanted)
+            )
             self._back_out(transfer, Status.RETRY, sentence(transfer.row, error))
 
     def _choose_other_name(self, transfer: Transfer) -> None:
@@ -194,7 +196,7 @@ class TransferBatch:
         """Rename or link the image to its destination, or make a copy under a private name beside it."""
         row = transfer.row
         if row.state in (State.REFUSED, State.LEFT):
-            return transfer.settle(status_of_staying(row))
+            return transfer.end(status_of_staying(row))
         check_source(transfer.source, row)
         if row.action == "copy":
             return self._copy(transfer)
@@ -356,7 +358,7 @@ class TransferBatch:
         for transfer in done:
             if transfer.row.state is not State.COPIED or transfer.source.folder not in unflushed:
                 transfer.row.state = State.VOID if transfer.is_return else State.DONE
-            transfer.settle(Status.FILED)
+            transfer.end(Status.FILED)
             with suppress(OSError):  # a program that waits for filed images may have taken it by now
                 transfer.follow_up = transfer.then and transfer.then(transfer)
         rows = [row for transfer in self._all for row in (transfer.row, transfer.follow_up) if row is not None]
@@ -369,7 +371,7 @@ class TransferBatch:
 
         ``is_written``: a program is writing to the image, so its copy may be removed although the original has changed.
         """
-        transfer.settle(status, error)
+        transfer.end(status, error)
         try:
             if transfer.part is not None:
                 transfer.part.unlink()

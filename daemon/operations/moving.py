@@ -20,7 +20,7 @@ RUN_PATTERN = r"^\d{8}T\d{6}-[0-9a-f]{8}$"
 
 
 def settled_sidecars() -> Sidecars:
-    """Make what sends sidecars after images in class folders, where none is being written and none is late."""
+    """Make the `Sidecars` of class folders, where none is still being written and none is late."""
     return Sidecars(settle_seconds=0.0)
 
 

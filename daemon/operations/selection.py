@@ -36,8 +36,8 @@ class GivenName(BaseModel):
 class Which(Params):
     """Conditions that filings are chosen by; all that are given must be met.
 
-    ``file`` is a name or the end of a path, and ``path`` the same as an absolute path in the folder of who asks, if it
-    is more than a name. ``ids``: filings.
+    ``file`` is a name or the end of a path. ``path``: if it is more than a name, the same as an absolute path, from the
+    folder of the command. ``ids``: filings.
     """
 
     file: str | None = None

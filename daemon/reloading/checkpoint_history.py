@@ -132,10 +132,10 @@ class CheckpointHistory:
             self._memory.attempting = None
             self._save()
             if flush:
-                self.settle()
+                self.flush()
 
-    def settle(self) -> None:
-        """Sync the history to disk, if possible. Safe in any thread."""
+    def flush(self) -> None:
+        """Flush the history to the disk, if possible. Safe in any thread."""
         with suppress(OSError):
             self._journal.flush()
 

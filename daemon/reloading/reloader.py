@@ -271,7 +271,7 @@ class Reloader:
                 self._serving.try_out(model, probation)
                 self._must_open_anew = False
         self._history.end_attempt()
-        threading.Thread(target=self._history.settle, name="settle", daemon=True).start()
+        threading.Thread(target=self._history.flush, name="flush", daemon=True).start()
         self._serving.keep_leases()  # and give up that of a checkpoint which was not used
         return classifier
 

@@ -205,7 +205,7 @@ class DecisionQueue:
         return True
 
     def _try(self, batch: Sequence[_Known]) -> bool:
-        """Carry out a batch; returns whether anything was settled."""
+        """Carry out a batch; returns whether any decision was done or refused."""
         try:
             done = self._carry_out.run([known.decision for known in batch], self._done_of)
         except UserError as error:

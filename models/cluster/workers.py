@@ -199,8 +199,8 @@ class Workers(Generic[Item, Answer]):
                 reason=reason,
             )
             todo = tr(
-                "processes that looked at images were lost again and again ({reason}): see what ends them there, such "
-                "as too little memory, and give the same command, which goes on with the rest",
+                "processes that looked at images were lost again and again ({reason}): see what ends them there, "
+                "such as too little memory, and run the same command, which goes on with the rest",
                 reason=reason,
             )
             self._problem = f"{node.address}: {todo}"

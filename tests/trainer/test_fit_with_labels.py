@@ -128,7 +128,7 @@ def test_what_is_gone_or_of_no_class_is_said_and_no_error(
     assert fit(tmp_path, labels, "--data-dir", data) == 0
     said = capsys.readouterr().out
     assert "4 labelled images are left out, since they are gone" in said
-    assert "1 image that people say is of none of the classes is not learned: a lesson does that" in said
+    assert "1 image that people say is of none of the classes is not learned from: a lesson does that" in said
     assert "blue/001.png: none of the classes and not blue" in said
     joined = rows(tmp_path)
     assert sha256(negative) not in joined

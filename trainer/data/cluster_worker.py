@@ -45,7 +45,7 @@ class Needed:
             if part.digest != self.digests[part.name]:
                 raise UserError(
                     tr(
-                        "the weights of {name} are others here than where the command runs: give all machines of the "
+                        "the weights of {name} here differ from those where the command runs: give all machines of the "
                         "cluster the same ones",
                         name=part.name,
                     )

@@ -1,4 +1,4 @@
-"""What the first rank hands to the others: all that fine-tuning takes, but for weights and images."""
+"""What the first rank hands to the others: all that fine-tuning needs, except weights and images."""
 
 from __future__ import annotations
 

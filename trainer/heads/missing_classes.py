@@ -202,7 +202,7 @@ def _best_weight(stand_ins: Sequence[_StandIns]) -> float:
 
 
 def _refused_share(stand_ins: Sequence[_StandIns], weight: float) -> float:
-    """Return the share of stand-ins that is refused, in the mean over classes."""
+    """Return the share of stand-ins that is refused, averaged over classes."""
     labels = np.concatenate([left_out.labels for left_out in stand_ins])
     refused = np.concatenate([left_out.refused(weight) for left_out in stand_ins])
     counts = np.bincount(labels)

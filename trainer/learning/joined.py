@@ -176,9 +176,9 @@ def _negatives(count: int) -> list[str]:
         return []
     return [
         trn(
-            "{count} image that people say is of none of the classes is not learned: a lesson does that "
+            "{count} image that people say is of none of the classes is not learned from: a lesson does that "
             "(imagesortd learn)",
-            "{count} images that people say are of none of the classes are not learned: a lesson does that "
+            "{count} images that people say are of none of the classes are not learned from: a lesson does that "
             "(imagesortd learn)",
             count,
         )

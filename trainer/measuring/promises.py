@@ -4,10 +4,11 @@ A promise is made from images that were judged by a head that never saw them, an
 images like these: it is a binomial bound, and assumes nothing about the probabilities. Which threshold to take is
 chosen on the same images, and that must not break it. So thresholds are tested one after the other, from sure images to
 all of them, each by an exact binomial test, until one fails: fixed-sequence testing, as in Learn then Test
-(Angelopoulos et al., arXiv 2110.01052). The first test does not cover as few images as can pass, where one mislabelled
-image would end the sequence, but as many as pass most easily by their probabilities, which are right on the whole. A
-threshold is the probability of the image of a given rank, which is not counted itself: those above it are then
-independent draws. Selection with guaranteed risk (Geifman & El-Yaniv, NeurIPS 2017) does the same with a binary search.
+(Angelopoulos et al., arXiv 2110.01052). The first test does not cover the fewest images that can pass, where one
+mislabelled image would end the sequence, but the number that is most likely to pass, going by the probabilities, which
+are right on the whole. A threshold is the probability of the image of a given rank, which is not counted itself: those
+above it are then independent draws. Selection with guaranteed risk (Geifman & El-Yaniv, NeurIPS 2017) does the same
+with a binary search.
 
 The bound does not cover images of another kind, or another mixture of classes. It also ignores two things. The served
 head was fitted on all images, and the judging heads only on most of them: it is taken to be no worse than they are. And
@@ -31,7 +32,7 @@ from models.checkpoints.promises import CERTAINTY
 Mask = npt.NDArray[np.bool_]
 Confidence = npt.NDArray[np.float64]
 
-#: How certain a promise is that is made where `CERTAINTY` is too much to ask.
+#: How certain a promise is where one with `CERTAINTY` cannot be made.
 LOWER_CERTAINTY = 0.8
 #: The shares that are tried in place of one that cannot be promised.
 _NEAR = (0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.09, MOST_ERROR)
@@ -80,9 +81,9 @@ def most_promising_size(confidence: Confidence, max_error: float) -> int:
     """Return how many of the surest images to test first: where they are most likely to pass, by the confidence.
 
     There the mistakes to be expected are the most standard deviations below those that are allowed. The actual mistakes
-    are not looked at. Fewer were filed where the permitted doubt was divided among four sizes to start from (the rule
-    of before in tests/benchmarks/trust.py). From as few images as can pass, one wrong label among the surest would end
-    the sequence at once.
+    are not looked at. Fewer were filed where the permitted doubt was divided among four sizes to start from (the
+    earlier rule in tests/benchmarks/trust.py). From as few images as can pass, one wrong label among the surest would
+    end the sequence at once.
     """
     sure = np.sort(confidence[confidence >= 0])[::-1]
     count = np.arange(1, len(sure) + 1)
@@ -112,8 +113,8 @@ def _surest_first(confidence: Confidence) -> npt.NDArray[np.intp]:
 def find_estimate(confidence: Confidence, right: Mask, max_error: float) -> Promise | None:
     """Find the lowest threshold at which the share ``max_error`` of the images filed is estimated to be wrong.
 
-    The estimate counts one mistake and one image more than there were (which is Laplace's rule but for the image that
-    is right), so that few images without a mistake are not taken for ones that make none: 1 % takes 99 of them.
+    The estimate counts one mistake and one image more than there were, so that few images without a mistake do not
+    count as proof of none: 1 % takes 99 of them. (Laplace's rule also adds an image that is right.)
     """
     order = _surest_first(confidence)
     ranked = confidence.astype(np.float32)[order]

@@ -34,9 +34,9 @@ class Thresholds:
     that is not what was requested, ``remedy`` is what would make that possible. ``given`` is the user's threshold, if
     any. ``standard`` are the promises of `STANDARD_MAX_ERRORS`, and ``lenient`` is the threshold that would be shipped
     for the largest of these, where less was requested. The promise has ``lapsed`` where a lesson could not renew it;
-    ``own`` is then the threshold of before. ``is_doubted``: that is since audits contradict it. It was made by so many
-    ``audited`` images, if any.
-    ``levels`` say the same of inner folders, where a share was requested.
+    ``own`` is then the threshold from before the lesson. ``is_doubted``: it lapsed because audits contradict it.
+    ``audited``: how many audited images it was made from, if any. ``levels`` say the same of inner folders, where a
+    share was requested.
     """
 
     judged: int

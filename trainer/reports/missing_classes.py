@@ -59,5 +59,5 @@ def missing_class_lines(missing: MissingClasses, classes: Sequence[str], thresho
 
 
 def _mean_share(missing: MissingClasses, threshold: float) -> float:
-    """Return the share of images that would be filed, in the mean over classes."""
+    """Return the share of images that would be filed, averaged over classes."""
     return float(np.mean([missing.filed_share(label, threshold) for label in missing.classes]))

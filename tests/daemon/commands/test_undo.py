@@ -303,8 +303,8 @@ def test_that_nothing_meets_it_is_said(office: Office) -> None:
     assert office.run("undo", "--file", "b.jpg", "--json") == (0, "[]\n")
     assert office.run("retry", "--reason", "corrupt") == (
         0,
-        "no image could not be read for this reason; the reasons are corrupt, crashed-decoder, empty, not-an-image, "
-        "sidecar, timeout, too-large, truncated\n",
+        "no image is in the quarantine for this reason; the possible reasons are corrupt, crashed-decoder, "
+        "empty, not-an-image, sidecar, timeout, too-large, truncated\n",
     )
     assert office.run("retry")[0] == 0
     assert office.run("retry") == (0, "there is no image that could not be read\n")

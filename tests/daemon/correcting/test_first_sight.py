@@ -177,15 +177,15 @@ def test_what_was_seen_is_kept(tmp_path: Path) -> None:
     for number in range(1000):
         folder.add(f"{number}.jpg", number)
     folder.drop("7.jpg")
-    assert len(folder.settle()) == 999
+    assert len(folder.merge()) == 999
     folder.drop("8.jpg")
-    undecided = ("caf\udce9", int(folder.settle()[3]))
+    undecided = ("caf\udce9", int(folder.merge()[3]))
     known.folders["empty"] = KnownFolder((5, 7), unknown_origin=True)
     known.save([undecided])
     read = KnownFiles(tmp_path / "seen")
     assert read.folders.keys() == known.folders.keys()
     again = read.folders["caf\udce9"]
-    assert (len(again.settle()), again.state, again.folders, again.marker) == (997, None, ["a"], 7)
+    assert (len(again.merge()), again.state, again.folders, again.marker) == (997, None, ["a"], 7)
     assert read.folders["empty"].unknown_origin
     (tmp_path / "seen").write_bytes((tmp_path / "seen").read_bytes()[:-1])
     assert not KnownFiles(tmp_path / "seen").folders

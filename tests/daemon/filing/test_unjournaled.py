@@ -97,7 +97,7 @@ def test_what_is_no_image_of_ours_stays(office: Office) -> None:
 
 def test_without_an_inbox_it_is_a_sentence(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IMAGESORTD_WATCH", "/nowhere/at/all")
-    with pytest.raises(UserError, match="no inbox /nowhere/at/all"):
+    with pytest.raises(UserError, match="the inbox to bring them back to, /nowhere/at/all, is not there"):
         office.run("retry")
     assert len(list(office.desk.output.glob("quarantine/*/*.jpg"))) == 2
 

@@ -118,7 +118,7 @@ def test_every_particle_has_a_form_after_a_vowel_and_one_after_a_consonant(both:
         (lambda: tr("put {file} into {folder}", file="a.pth", folder=Path("b")), "a.pth를 b에 넣거나"),
         (
             lambda: tr("there is no run {run} in {folder}: did you mean {near}?", run="곰", folder="c", near="latest"),
-            "곰이라는 실행이 c에 없습니다. latest를 뜻하셨나요?",
+            "곰이라는 실행이 c에 없습니다. latest를 뜻하셨습니까?",
         ),
         (
             lambda: tr("there is no command {name}: see imagesortd help", name="소"),

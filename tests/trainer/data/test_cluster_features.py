@@ -152,7 +152,7 @@ def test_other_weights_on_a_node_are_refused(
 ) -> None:
     others = [replace(part, digest="0" * 64) for part in extractor.parts]
     monkeypatch.setattr(extractor, "parts", tuple(others))
-    with pytest.raises(UserError, match="the weights of efficientnet_lite0 are others here"):
+    with pytest.raises(UserError, match="the weights of efficientnet_lite0 here differ"):
         by_ray(OneProcessRay(), tmp_path)
 
 
