@@ -365,7 +365,7 @@ def _thresholds(
 ) -> Thresholds:
     """Return the thresholds that the images of the data set allow.
 
-    What people corrected promises nothing, since it was mistaken by selection.
+    What people corrected promises nothing: they correct mistakes only, so that it is no fair sample.
     """
     images = fitted.images
     rows = np.flatnonzero(images.is_trusted & fitted.judged)

@@ -12,7 +12,7 @@ from daemon.filing.status import Status
 from models.errors import UserError
 from models.text.language import tr
 
-#: What becomes of an image by which the job is done.
+#: What may become of an image so that nothing is left to do.
 DONE = frozenset({Status.FILED, Status.PLANNED, Status.ALREADY, Status.REFUSED, Status.HELD})
 
 

@@ -14,7 +14,7 @@ from models.text.language import tr
 
 
 def all_labels(place: FiledOutput, params: LabelsParams) -> tuple[list[Item], Result]:
-    """Fetch labels, all of them before any is dealt with: a daemon waits only so long for who reads them."""
+    """Fetch all labels before any is dealt with, since the daemon waits only so long until they have been read."""
     items: list[Item] = []
     operation = operate(place, "labels", params)
     while True:

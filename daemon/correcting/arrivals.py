@@ -31,7 +31,7 @@ _MOST = 20_000
 class Arrived:
     """What happened since the last look: files that came, files that left, and folders that came, by their paths.
 
-    ``moved``: folders left or came, so that paths may be others now. ``lost``: events were lost.
+    ``moved``: folders left or came, so that paths may have changed. ``lost``: events were lost.
     """
 
     files: dict[tuple[str, str], None] = field(default_factory=dict)
@@ -78,7 +78,7 @@ class Arrivals:
             if error.errno in (errno.ENOSPC, errno.ENOMEM) and self.is_complete:
                 self.is_complete = False
                 self._on_full(error, len(self))
-            return  # the survey finds other troubles
+            return  # the survey finds any other trouble
         before = self._folders.get(number)
         if before is not None:
             self._numbers.pop(before, None)
@@ -94,7 +94,7 @@ class Arrivals:
     def _note(self, event: QueuedEvent, arrived: Arrived) -> None:
         if event.mask & InotifyConstants.IN_Q_OVERFLOW:
             arrived.lost = True
-            self._numbers.clear()  # any of these paths may be another folder now: each is armed anew before it is read
+            self._numbers.clear()  # these paths may now name other folders: each is armed anew before it is read
             return
         folder = self._folders.get(event.descriptor)
         if folder is None:

@@ -1,4 +1,4 @@
-"""Find out what a file says that lies in a class folder and was not looked at yet: moved or placed by a person, or not.
+"""Find out whether a person moved or placed a file that lies in a class folder and was not looked at yet.
 
 The journal is only read here, beside the work loop; what is found is checked once more where it is written.
 """
@@ -32,13 +32,13 @@ from daemon.journal.records import Filing
 
 #: Seconds without a change after which a file that came is complete; one this old is at once.
 QUIET, _OLD = 2.0, 10.0
-#: Seconds until a file is looked at again that a program has open, and one of which the original is still there.
+#: Seconds until a file is looked at again: one that a program has open, and one whose original is still there.
 _WRITTEN, _COPIES = 30.0, (10.0, 60.0, 600.0)
 #: Bytes that are read at a step.
 _CHUNK = 1 << 20
 #: Files that wait for their content to be read; the survey waits beyond them.
 MOST_WAITING = 2_000
-#: How labels came about that this package writes; it takes back no others.
+#: The kinds of labels that this package writes; it takes back no others.
 OURS = (How.MOVED, How.PLACED)
 
 
@@ -128,10 +128,10 @@ class Examiner:
             self._examine(sighting, status, rows.get(status.st_ino, []))
 
     def _doubtful(self, sightings: Sequence[Sighting]) -> list[Sighting]:
-        """Leave out what needs no look: what lies where it was filed, and what nobody knows anything of."""
+        """Leave out what need not be examined: what lies where it was filed, and files of which nothing is known."""
         places = self._journal.last_filed({sighting.inode for sighting in sightings if sighting.inode})
         labelled = self._journal.labelled([filing for filing, _ in places.values()])
-        # Of a million files that are looked at for the first time, each comes here.
+        # At the first look at a million files, every one of them comes here.
         folders = {folder for _, folder in places.values()}
         filed = {folder: self._class_of(None if folder is None else Path(folder)) for folder in folders}
         lies = {folder: self._meanings.class_of(folder) for folder in {sighting.folder for sighting in sightings}}
@@ -230,7 +230,7 @@ class Examiner:
         waiting.identity, waiting.due, waiting.is_over = identity, self._clock() + seconds, False
 
     def _look_later(self, waiting: _Waiting) -> None:
-        """Wait for the original of a copy to go: who moves files to another file system copies them first."""
+        """Wait for the original of a copy to go: a move to another file system is first a copy."""
         if waiting.copies_seen < len(_COPIES):
             self._wait_for(waiting, waiting.identity, _COPIES[waiting.copies_seen])
             waiting.copies_seen += 1
@@ -245,7 +245,7 @@ class Examiner:
         return None
 
     def _was_moved_from(self, path: Path, row: Filing) -> bool:
-        """Whether it is known that the image which was filed to a path lies elsewhere by now."""
+        """Whether it is known that the image which was filed to a path lies elsewhere now."""
         newest = None if row.id is None else next(self._journal.labels(WantedLabels(filings=[row.id])), None)
         return newest is not None and newest.path != path
 
@@ -269,7 +269,7 @@ class Examiner:
                 return
             how = None
         elif label is None and (filed is None or filed.reason is not None):
-            return  # of an image that was not classified, that folder says nothing
+            return  # of an image that was not classified, the folder it was filed to says nothing
         filed_with = rows[0].id if rows else None
         path = self._path(sighting)
         self._found(Found(sighting, path, identity, sha256, label, how, filed, filed_with))
@@ -291,7 +291,7 @@ class Examiner:
 
 
 def can_be_taken_back(label: Label, present: str | None) -> bool:
-    """Whether a label says something else than where its image lies now, and came about by where it lay before."""
+    """Whether a label contradicts where its image lies now, and was made because of where it lay before."""
     return not label.forgotten and label.how in OURS and label.label != present
 
 

@@ -1,7 +1,7 @@
 """Remember which files of the class folders were looked at, in 8 bytes each, and across restarts.
 
 Of each file a key is kept, made of its name and its inode number. What has another key is looked at: a file that came,
-was renamed or replaced. Nothing depends on what is remembered but how much is read again.
+was renamed or replaced. What is remembered only decides how much has to be read again.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _MOST_LEFT = 10_000
 
 
 def key_of(name: str, inode: int) -> int:
-    """Return what a file is remembered by; of ``inode`` it may be 0 where the numbers do not last."""
+    """Return what a file is remembered by; ``inode`` may be 0 where inode numbers do not last."""
     return zlib.crc32(name.encode("utf-8", "surrogateescape")) << 32 | inode & _LOW
 
 
@@ -55,7 +55,7 @@ class KnownFolder:
 
     ``state`` is that of the folder itself when it was read; None if it is to be read again. ``folders`` are those in
     it. Of a class folder, not of one in it: ``marker`` is when its marker was written, ``surveyed`` says that it was
-    read to its end with all inside, and ``unknown_origin`` that what is new in it then may be of programs. ``touched``
+    read to its end with all inside, and ``unknown_origin`` that what is new in it may come from programs. ``touched``
     is the last time that `sort` gave the marker while this process has watched.
     """
 
@@ -115,7 +115,7 @@ class KnownFiles:
         self._load()
 
     def class_folders(self, is_inner: Callable[[str], bool] = lambda _: False) -> dict[str, KnownFolder]:
-        """Map those that are of a class to what is known of them.
+        """Map the folders of classes to what is known of them.
 
         They lie in the output itself, or in an inner folder.
         """
@@ -128,7 +128,7 @@ class KnownFiles:
         return found
 
     def belong_to(self, journal: str) -> None:
-        """Forget everything where it was seen beside another journal: this one does not know what was filed then."""
+        """Forget everything that was seen beside another journal, since this one does not know what was filed then."""
         if self.journal != journal:
             self.folders.clear()
             self.journal, self.saved_at = journal, 0.0
@@ -139,7 +139,7 @@ class KnownFiles:
             del self.folders[path]
 
     def rename(self, old: str, new: str) -> None:
-        """Go on with a folder, and all inside, that has another path now."""
+        """Note that a folder, and all inside, has another path now."""
         for path in self.folders.inside(old):
             self.folders[new + path[len(old) :]] = self.folders.pop(path)
 

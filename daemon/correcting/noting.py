@@ -1,4 +1,4 @@
-"""Write labels for what people did, on the work loop: between its own moves, so that none of them is taken for one."""
+"""Write labels for what people moved, on the work loop: between its own moves, which thus are not taken for theirs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from daemon.journal.labels import How, Label, WantedLabels
 from models.text.language import tr, trn
 from models.text.printable import shown
 
-#: Lines for single images in so many seconds; of more only the number is logged.
+#: Lines for single images in so many seconds; beyond that, only the number of images is logged.
 _LINES, _SECONDS = 10, 60.0
 
 
@@ -72,7 +72,7 @@ class LabelWriter:
         return noted
 
     def summarise(self) -> None:
-        """Log how many there were beside those that were logged one by one, now and then."""
+        """Log from time to time how many there were beside those that were logged one by one."""
         self._report.summarise()
 
     def _last_filed(self, inodes: set[int]) -> dict[int, int | None]:
@@ -96,7 +96,7 @@ def _label(found: Found, before: Label | None) -> Label | None:
         if not before.forgotten and (before.path == found.path or before.how not in OURS):
             return None
         if not before.forgotten:
-            how = before.how  # only its path is another one
+            how = before.how  # only its path has changed
     return Label(
         sha256=found.sha256,
         label=found.label,
@@ -126,7 +126,7 @@ def say_renamed(label: str, name: str) -> None:
 
 
 class _Report:
-    """Logs a line for an image; of many at once, only how many."""
+    """Logs a line for each image; for many in a short time, only how many."""
 
     def __init__(self, output: Path, clock: Callable[[], float]) -> None:
         self._output = output

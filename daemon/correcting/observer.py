@@ -1,4 +1,4 @@
-"""Look at an output for files that came into its class folders: by events, by reading what has changed, or both."""
+"""Find files that came into the class folders of an output: by events, by reading what has changed, or by both."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Observer:
         wall: Callable[[], float] = time.time,
         allowance: Allowance | None = None,
     ) -> None:
-        """``classes``: those of the model in use. ``main``: the main output, where this is that of classes.
+        """``classes``: those of the model in use. ``main``: the main output, if this is another one.
 
         ``beside``: the other outputs of the daemon.
         """
@@ -124,7 +124,7 @@ class Observer:
     def begin(self, journal: str) -> None:
         """Note what class folders there are before anything is filed. Raises OSError.
 
-        ``journal`` is its identity: by another one than before, images that were filed would be taken for a person's.
+        ``journal`` is its identity: if it is not the earlier one, filed images would be taken for those of a person.
         """
         self._known.belong_to(journal)
         if self._mark.why_away() is None and self._survey.begin():
@@ -153,7 +153,7 @@ class Observer:
         self._meanings.use(classes)
 
     def read_up_to(self, max_bytes: int) -> None:
-        """Read no larger files from now on. Safe in another thread."""
+        """From now on read no files that are larger. Safe in another thread."""
         self._examiner.max_bytes = max_bytes
 
     def heard(self) -> None:
@@ -189,7 +189,7 @@ class Observer:
         self._undecided.difference_update(keys)
 
     def step(self, *, may_find: bool) -> None:
-        """Do what is due: ``may_find``: also what may find more. Raises OSError and sqlite3.Error."""
+        """Do what is due; with ``may_find`` also what may find more images. Raises OSError and sqlite3.Error."""
         now = self._clock()
         if now >= self._next_check:
             self._next_check = now + _CHECK

@@ -9,7 +9,7 @@ _MOST = 50_000
 
 
 class OwnFilings:
-    """Paths that this daemon has just filed images to, so that they need no look. Filled by another thread."""
+    """Paths that this daemon has just filed images to, which need not be examined. Filled by another thread."""
 
     def __init__(self) -> None:
         self._paths: dict[str, None] = {}

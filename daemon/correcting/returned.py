@@ -22,7 +22,8 @@ _OVERLAP = 60.0
 def returned_images(journal: JournalReader, output: Path, saved_at: float) -> Iterator[list[Sighting]]:
     """Yield images of an output that may have returned, some at a step.
 
-    For labels from after what is known was saved, at ``saved_at``: by that, they have never been anywhere else.
+    Only for labels that were made after ``saved_at``, when the known files were saved: according to these, the images
+    have never been anywhere else.
     """
     since = datetime.fromtimestamp(max(0.0, saved_at - _OVERLAP), UTC)
     labels = journal.labels(WantedLabels(how=OURS, since=since))

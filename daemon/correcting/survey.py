@@ -26,9 +26,9 @@ from daemon.files.roots import NO_FOLDER, Roots
 _STEP = 1_000
 #: Seconds after which a folder is read again although its times say that nothing has changed.
 _AT_LEAST = 86_400.0
-#: Nanoseconds that a change must be old to be told from the next one: by fine times, and by those in seconds.
+#: Nanoseconds after which a next change gets another time: where times are fine, and where they are in seconds.
 _FINE, _COARSE = 50_000_000, 3_000_000_000
-#: Nanoseconds after a touch of its marker in which what comes into a folder may be of `sort`, which touches it often.
+#: For so many nanoseconds after `sort` has touched a folder's marker, as it often does, what comes may be from `sort`.
 _SORTING = 60_000_000_000
 #: Network file systems whose servers keep the times of folders, and give a file the same inode number each time.
 _FAITHFUL = frozenset({"nfs", "nfs4"})
@@ -55,7 +55,7 @@ class Sighting(NamedTuple):
 
     @property
     def key(self) -> tuple[str, int]:
-        """Return what tells it from all others."""
+        """Return the key by which it is told from all others."""
         return self.folder, key_of(self.name, self.inode)
 
 
@@ -72,7 +72,7 @@ class Survey:
     """Goes through the class folders of one output. ``arm`` is called with each folder before it is read.
 
     ``is_mount_away`` is asked about each class folder, with whether it is on another file system than the output.
-    ``has_events``: whether a change that comes after a folder was read is heard of. ``renamed`` is told the class of
+    ``has_events``: whether events tell of changes after a folder was read. ``renamed`` is told the class of
     a folder that somebody has renamed, and its name now.
     """
 
@@ -188,7 +188,7 @@ class Survey:
         return self._is_mount_away(folder, device != of_outer)
 
     def _follow_renames(self) -> dict[str, int]:
-        """Go on with class folders that were renamed as a whole, which says nothing of any image in them.
+        """Find class folders that were renamed as a whole: that corrects no image in them.
 
         Returns the class folders that are there. Raises OSError.
         """
@@ -204,17 +204,17 @@ class Survey:
                 return there
 
     def _follow_rename(self, name: str) -> None:
-        """Do so with one class folder; there may be thousands of others, which are not looked at."""
+        """Do so for one class folder, without a look at the others: there may be thousands."""
         with suppress(OSError):
             inode = os.lstat(self._output / name).st_ino
             if (old := next((old for old in self._with_inode(inode) if not self._is_there(old)), None)) is not None:
                 self._go_on_as(old, name)
 
     def _go_on_as(self, old: str, name: str) -> bool:
-        """Go on with a class folder that has another name now, and stands for the same class; returns whether it does.
+        """Take over what is known of a class folder that has been renamed; returns whether it was taken over.
 
-        One that only people have put images into is theirs to name: what is in it has another label now. So has what
-        is in one that has got the name of a class of the model, which has none of its earlier name.
+        The folder still stands for its earlier class, unless its new name is that of a class of the model and its
+        earlier name is not. One that only people have put images into is not taken over: its images get another label.
         """
         if self._kind or self._meanings.marked(name) is None:
             return False
@@ -282,9 +282,9 @@ class Survey:
         return known
 
     def _look_at_inner_marker(self, folder: str, known: KnownFolder) -> None:
-        """See whether programs may have filed into a folder inside a class folder: then it says less of its images.
+        """Note whether programs may have filed into a folder inside a class folder: then its images get no labels.
 
-        Not if it was a class folder of this output until somebody moved it there.
+        They have not if it was a class folder of this output until somebody moved it there.
         """
         marker, outer = self._meanings.marked(folder), self._known.folders.get(folder.rpartition("/")[0])
         if marker is not None and known.marker is None:
@@ -294,14 +294,14 @@ class Survey:
         known.marker = marker
 
     def _was_class_folder(self, inode: int) -> bool:
-        """Whether a folder with this number was a class folder; if so, it is none any more."""
+        """Whether a folder with this inode number was a class folder; if so, note that it no longer is one."""
         for name in self._with_inode(inode):
             self._known.forget(name)
             self._moved_in.add(inode)
         return inode in self._moved_in
 
     def _look_at_marker(self, folder: str, known: KnownFolder) -> None:
-        """See whether `sort` has filed into a class folder meanwhile: it touches the marker."""
+        """Note whether `sort`, which touches the marker, has filed into a class folder meanwhile."""
         marker = self._meanings.marked(folder)
         is_made = known.marker is None and known.surveyed and known.read_at is None  # while no daemon ran
         if marker is not None and marker != known.marker and (known.marker is not None or is_made):
@@ -321,7 +321,7 @@ class Survey:
         if known.marker is None:
             known.marker = marker
         elif marker is not None and marker != known.marker:
-            known.touched = marker  # the next reading sees the same, and that of files that were not heard of
+            known.touched = marker  # the next reading sees the same, also for files of which no event told
         is_touched = known.touched is not None and abs(self._wall() * 1e9 - known.touched) < _SORTING
         return Origin.UNKNOWN if is_touched or known.unknown_origin else Origin.SEEN
 

@@ -130,7 +130,7 @@ class Filer:
         return Status.ALREADY if is_done else None
 
     def _goes_with_picture(self, path: Path) -> bool:
-        """Whether a raw file has a picture of its name by now, or one that was filed lately: it follows that."""
+        """Whether a raw file follows a picture of its name that has come meanwhile, or that was filed lately."""
         if follows(str(path)):
             return True
         pictures = [Path(name) for name in images_of(str(path))]

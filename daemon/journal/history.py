@@ -27,7 +27,7 @@ from daemon.journal.records import (
 )
 from daemon.journal.schema import FILED_INO, RENAMED
 
-#: How a path ends: that many bytes, and these. A path that is no text is kept as its bytes anyway.
+#: SQL for how a path ends; its values are a number of bytes, and these. Paths that are no text are kept as bytes, too.
 ENDS = "substr(CAST(text AS BLOB), -?) = ?"
 
 
@@ -117,7 +117,7 @@ def _has_inside(db: sqlite3.Connection, label: str) -> bool:
 
 
 def _models(db: sqlite3.Connection, beginning: str) -> list[int]:
-    """Find the numbers of the texts that begin so. Texts that are no digests do no harm: no model has their number."""
+    """Find the numbers of the texts that begin so; texts other than digests do no harm: no model has their number."""
     query = "SELECT id FROM texts WHERE text >= ? AND text < ?"
     return [number for (number,) in db.execute(query, (beginning, beginning + "g"))]
 

@@ -39,7 +39,7 @@ class Skipped:
     raw_files: int = 0  # that nothing installed can read
     leftovers: Leftovers = field(default_factory=Leftovers)  # files of the NAS or of the system
     recursive: bool = True
-    known: Collection[str] = ()  # folders to which a link is no news
+    known: Collection[str] = ()  # folders that are watched anyway: links to them are not reported
     #: A sentence for each folder of another file system, link to a folder, and class folder that belongs elsewhere.
     not_entered: list[str] = field(default_factory=list)
 
@@ -110,7 +110,7 @@ class Skipped:
 
     @property
     def about_raw_files(self) -> str:
-        """Say how raw files can be filed that stay; "" if there are none."""
+        """Say how the raw files that stay can be filed; "" if there are none."""
         if not self.raw_files:
             return ""
         return trn(

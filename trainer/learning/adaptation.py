@@ -2,10 +2,10 @@
 
 A second head is fitted on the labelled images alone, and counts only near them: where an image is as near to its
 nearest labelled ones as these are to each other. Everywhere else the head stays what it was, however few or many labels
-there are. How near is enough is told from the labelled images, each measured without itself; and from which classes
-they came: where people took images out of a folder, more of its images may go. Where the labelled images are unlike
-each other, that reaches far: then it is less, by what images that were filed and left in their folders tell
-(`Adaptation.more_careful`).
+there are. How near is enough depends on the labelled images, each measured without itself, and on the classes they came
+from: where people took images out of a folder, more of its images may go. Where the labelled images are unlike each
+other, that would reach too far: then it is reduced until few enough images change that were filed and left in their
+folders (`Adaptation.more_careful`).
 
 Measured on the starter with 10 images in each of up to five new folders (``python -m tests.benchmarks.adapting``, which
 says the rest). Tried with six draws of four sets, as the accuracy beside a fit on the same images, and the share of
@@ -64,14 +64,14 @@ class Adaptation:
 
     @cached_property
     def probabilities(self) -> Probabilities:
-        """The probabilities (judged, classes) of each judged image, told by the images of other folds alone."""
+        """The probabilities (judged, classes) of each judged image, computed from the images of other folds alone."""
         assert self.head.taught is not None
         return _out_of_fold(
             self.images.folds, self.candidate, self.head.taught, self.nearness, self._unit, self._before
         )
 
     def more_careful(self, share: float) -> Adaptation:
-        """Return the same lesson, of which what was taught reaches this ``share`` as far, in spreads."""
+        """Return the same lesson with this ``share`` of the reach, in spreads, of what was taught."""
         assert self.head.taught is not None
         taught = replace(self.head.taught, reach=self.head.taught.reach * np.float32(share))
         nearness = self.nearness.model_copy(update={"limit": self.nearness.limit * share})
@@ -99,7 +99,7 @@ class Adaptation:
 
 
 def fit_adaptation(origin: Classifier, images: LessonImages, recipe: Recipe) -> Adaptation:
-    """Fit what people taught; ``origin`` was fitted elsewhere. The images have no data set among them.
+    """Fit what people taught; ``origin`` was fitted elsewhere. None of the images is of a data set.
 
     Their features are overwritten.
     """
@@ -127,14 +127,14 @@ def _as_half(features: Features) -> Features:
 
 
 def _groups(origin: Classifier) -> npt.NDArray[np.int64]:
-    """Map the outputs of the head to the classes, which are no longer as many."""
+    """Map the outputs of the head to the classes, which may be fewer."""
     return np.arange(len(origin.classes)) if origin.head.groups is None else origin.head.groups
 
 
 def _fit_taught(
     images: LessonImages, parts: list[PartRecord], recipe: Recipe, unit: Features
 ) -> tuple[CandidateHead, Taught]:
-    """Fit the second head by its recipe; what it reaches and which classes its outputs are of is yet to be said."""
+    """Fit the second head by its recipe; its reach and the classes of its outputs are set later."""
     outputs = len(images.classes) + bool(images.is_negative.any())
     described = [views.Part(part.name, part.width) for part in parts]
     view = views.view_of_all_parts(images.features, images.labels, outputs, images.folds, described)
@@ -151,7 +151,7 @@ def _fit_taught(
 
 
 def _nearness(unit: Features) -> Nearness:
-    """Say what is near by the distances of the labelled images to their nearest ones."""
+    """Decide what counts as near from the distances of the labelled images to their nearest ones."""
     distances = distances_to_known(unit, unit, _NEIGHBOURS, np.eye(len(unit), dtype=bool)).astype(np.float64)
     usual = float(distances.mean())
     return Nearness(
@@ -164,9 +164,9 @@ def _nearness(unit: Features) -> Nearness:
 
 
 def _reach(before: Features, images: LessonImages, classes: list[str]) -> Features:
-    """Return how much farther (classes,) what was taught reaches where the head before takes an image for a class.
+    """Return how much farther (classes,) what was taught reaches for images that the head before took for each class.
 
-    Those that people gave a class that the head did not have had to leave the one that it took them for.
+    That depends on how many of the labelled images left that class for one that the head did not have.
     """
     is_new = np.array([*(name not in classes for name in images.classes), False])[images.labels]
     left: Features = before[is_new].sum(axis=0)
@@ -190,7 +190,7 @@ def _out_of_fold(
     unit: Features,
     before: Features,
 ) -> Probabilities:
-    """Return the probabilities (judged, classes) of each judged image, told by the images of other folds alone."""
+    """Return the probabilities (judged, classes) of each judged image, computed from those of other folds alone."""
     judged = folds != NEVER
     left_out = folds[judged][:, None] == folds[None, :]
     distances = distances_to_known(unit[judged], unit, nearness.neighbours, left_out)

@@ -35,7 +35,7 @@ from trainer.measuring.labelled_predictions import LabelledPredictions
 from trainer.measuring.levels import lapsed_levels
 from trainer.measuring.thresholds import Thresholds
 
-#: The folds in which the labelled images judge.
+#: The number of folds in which the labelled images judge a head.
 _FOLDS = 5
 #: How the head of what people taught is fitted. Tried with eight draws of ten images a class in eight sets, without the
 #: starter: .790 are right at a log-loss of .547; by the logistic head alone .787 and .568 (.786 and .594 to .788 and
@@ -66,7 +66,7 @@ def adapt(origin: Origin, answers: Answers, filed: FiledImages, audits: Audits, 
     judgement = judge(
         taken.fitted, before, taken.measure(filed, asked), taken.metadata.rule, may_win_nothing=may_win_nothing
     )
-    if taken is not far and not judgement.passed:  # with so little reach it wins nothing
+    if taken is not far and not judgement.passed:  # what was taught reaches so few images now that it wins nothing
         judgement = replace(judgement, reason=far.measure(filed, asked).reason)
     classes = taken.fitted.images.classes
     nothing = LabelledPredictions(classes, np.zeros(0, int), np.zeros((0, len(classes))))
@@ -94,7 +94,7 @@ class _Adapted:
 
     @classmethod
     def by(cls, fitted: Adaptation, origin: Origin, audits: Audits) -> _Adapted:
-        """Find the thresholds: no image of a data set tells any."""
+        """Find the thresholds without a data set: those of the model in use, or those that audits allow."""
         levels = lapsed_levels(origin.metadata, fitted.images.classes)
         nothing_judged = Thresholds(
             0, origin.metadata.max_error, [], own=origin.metadata.served_threshold, levels=levels
@@ -103,7 +103,7 @@ class _Adapted:
 
     @property
     def metadata(self) -> Metadata:
-        """What a checkpoint would say of it."""
+        """The metadata that a checkpoint of it would have."""
         update = {"threshold": self.thresholds.threshold, "levels": list(self.thresholds.levels)}
         return self.fitted.metadata(self.origin.adapted.metadata).model_copy(update=update)
 
@@ -124,7 +124,7 @@ def _gather(answers: Answers, origin: Origin) -> LessonImages:
 def judge(
     fitted: Adaptation, before: Before, steadiness: Steadiness, rule: DecisionRule, *, may_win_nothing: bool
 ) -> Judgement:
-    """Judge an adapted head beside the one in use: by what people labelled (`judge_labelled`), and steady elsewhere."""
+    """Compare an adapted head with the one in use, on labelled images (`judge_labelled`) and on filed ones."""
     right, probability = outcomes(fitted, rule)
     labelled = fitted.judged & before.is_told
     passed, counts = judge_labelled(

@@ -19,7 +19,7 @@ from trainer.learning.labels import GivenLabel
 from trainer.learning.naming import name_classes
 from trainer.tables import listed
 
-#: So many images make a new class, or tell what is of none of the classes.
+#: So many images make a new class, or can be learned from as images of none of the classes.
 LEAST_IMAGES = 5
 _LISTED = 5
 
@@ -85,7 +85,7 @@ def find_answers(
 
 
 def gone_sentences(count: int) -> list[str]:
-    """Say how many labelled images are not there, in one sentence; nothing where all are."""
+    """Say in one sentence how many labelled images are not there; return nothing where all are."""
     if not count:
         return []
     return [
@@ -110,7 +110,7 @@ class HashedLabel:
 def with_good_names(
     given: Sequence[GivenLabel], classes: Sequence[str], reserved: Sequence[str]
 ) -> tuple[list[GivenLabel], list[str]]:
-    """Name classes as the run in use does, and leave those out that cannot be one, with sentences on them."""
+    """Spell classes as the run in use does, and leave out names that no class can have, with sentences about them."""
     named = name_classes((label.label for label in given if label.label is not None), classes, reserved)
     good = {label: name for label, name in named.by_label.items() if label not in named.coarse}
     usable = [
@@ -122,7 +122,7 @@ def with_good_names(
 
 
 def _coarse(count: int, names: Collection[str]) -> list[str]:
-    """Say how many labels tell no class, only a folder of several, in one sentence; nothing where none does."""
+    """Say in one sentence how many labels name no class, but a folder above classes; return nothing where none does."""
     if not count:
         return []
     return [

@@ -1,16 +1,16 @@
 """Promises from audits: what a lesson can promise by a random sample of the images that came.
 
-What people correct was mistaken by selection, but the images of an audit were drawn at random among those that were
-filed. The head of a lesson also files images that went to the others so far, of which no audit tells. So the sample has
-such images, too, in the proportion in which they came (`daemon.learning.audited`), and one of which nobody has said
-what it is counts as a mistake. So the counted mistakes are at least the true ones at every threshold, and the promise
-holds for everything that the lesson files.
+People correct mistakes only, so that corrections are no fair sample; but the images of an audit were drawn at random
+among those that were filed. The head of a lesson may also file images that went to the others so far, which audits do
+not cover. So the sample has such images, too, in the proportion in which they came (`daemon.learning.audited`), and one
+whose class nobody has named counts as a mistake. So no mistake is missed at any threshold, and the promise holds for
+everything that the lesson files.
 
 Each image is judged as `trainer.learning.gate` does: out of fold where the lesson was fitted on it.
 
-It ignores that lessons follow one another while somebody answers. Whoever stops as soon as a promise is made gets a
-broken one more often: with up to 300 answers and a lesson after every 20, one in six times where 5.2 % are wrong and
-5 % is asked for, and one in twenty by the last lesson alone.
+That lessons follow one another while somebody answers is ignored. Somebody who stops as soon as a promise is made more
+often gets one that does not hold: with up to 300 answers and a lesson after every 20, one in six times where 5.2 % are
+wrong and 5 % is asked for, and one in twenty by the last lesson alone.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ Probabilities = npt.NDArray[np.float64]
 class Sample:
     """Images that came, drawn at random: the content and the class of each, None where nobody can tell that.
 
-    ``is_audited`` (n,) tells which were filed then, and judged since. ``features``, by sha256, are those of the images
+    ``is_audited`` (n,): which ones were filed then, and judged since. ``features``, by sha256, are those of the images
     that are there.
     """
 
@@ -92,9 +92,9 @@ def read_sample(
 
 @dataclass(frozen=True)
 class InnerOutcome:
-    """The same of the most probable folders of one depth above classes: what a person named lies below it, or not.
+    """The same for the folders above classes of one depth: whether the class that a person named lies in the likeliest.
 
-    ``is_audited``: that is sure, as far as this depth.
+    ``is_audited``: a person has named so much of it that this is known.
     """
 
     confidence: Confidence
@@ -104,9 +104,9 @@ class InnerOutcome:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a lesson makes of the images (n,) of a sample: how sure it is, below 0 where it files none; and if rightly.
+    """What a lesson makes of the images (n,) of a sample: how sure it is, below 0 where it does not file one.
 
-    ``right`` only says yes where a person has named the class. ``is_audited``: what it says of the image is sure.
+    ``right`` is True only where a person has named that class. ``is_audited``: a person has judged the image.
     ``inner`` has the folders above classes, by their depth.
     """
 
@@ -116,7 +116,7 @@ class Outcome:
     inner: Mapping[int, InnerOutcome] = field(default_factory=dict)
 
     def promise(self, max_error: float) -> Promise | None:
-        """Find the promise that at most this share is wrong, in full certainty."""
+        """Find the promise, with full certainty, that at most this share is wrong."""
         return find_promise(self.confidence, self.right, max_error)
 
     def contradicts(self, max_error: float, threshold: float) -> bool:
@@ -125,7 +125,7 @@ class Outcome:
         return _is_over(self.right[filed], max_error)
 
     def contradicted(self, levels: Sequence[Level], threshold: float) -> list[int]:
-        """Return the depths of folders above classes that promise less than is wrong of the audited images there.
+        """Return the depths of folders above classes where more of the audited images are wrong than was promised.
 
         Only those count that the lesson files there, since they are less sure of a class than its ``threshold``.
         """
@@ -151,9 +151,9 @@ def _is_over(right: Mask, max_error: float) -> bool:
 def judge_sample(sample: Sample, fitted: Judged, metadata: Metadata) -> Outcome:
     """Judge a sample by a lesson; images that it was fitted on out of fold. ``metadata`` is that of the lesson.
 
-    What cannot be read any more counts as filed wrongly. So does what the lesson was fitted on and no head without it
-    judged: a class of a single image is mostly that of a mistake, and would be missing from these. So does what people
-    only named by a folder above classes, but that contradicts no class below it.
+    What cannot be read any more counts as filed wrongly. So does an image that the lesson was fitted on, if no head
+    without it judged it: such an image, alone in its class, is mostly a mistake, and mistakes must not be missing here.
+    So does one for which people named only a folder above classes, but it is no evidence against a class below that.
     """
     classes, count = fitted.images.classes, len(sample.sha256)
     confidence, best = np.ones(count), np.full(count, -1)
@@ -230,7 +230,7 @@ def renew(found: Thresholds, base: Metadata, fitted: Judged, audits: Audits) -> 
     """Make the promise of a lesson: from the images of the data set, which ``found`` is of, or from audits, or none.
 
     Without one the threshold of the run before stays in force. Where audits show that more is wrong than the images of
-    the data set promise, these promise nothing any more: today's images are others. Each depth of folders above classes
+    the data set promise, these promise nothing any more: today's images differ. Each depth of folders above classes
     is doubted by what the lesson files there.
     """
     if base.max_error is None:
@@ -244,7 +244,7 @@ def renew(found: Thresholds, base: Metadata, fitted: Judged, audits: Audits) -> 
         return found
     outcome = audits.judge(fitted)
     audited = None if outcome is None else outcome.promise(base.max_error)
-    levels = lapsed_levels(base, fitted.images.classes)  # what was filed above classes was not judged for itself
+    levels = lapsed_levels(base, fitted.images.classes)  # what was filed above classes was not judged by itself
     if outcome is not None and audited is not None:
         return replace(_from_audits(found, audited, outcome), levels=levels)
     if kept is not None and not is_doubted:
@@ -267,7 +267,7 @@ def _from_audits(found: Thresholds, audited: Promise, outcome: Outcome) -> Thres
     return replace(
         found,
         promises=sorted([*others, audited], key=lambda promise: promise.max_error),
-        standard=[],  # what report.txt says of these is of the data set
+        standard=[],  # report.txt takes these from the data set
         own=audited.threshold,
         kept_promise=audited,
         remedy=None,

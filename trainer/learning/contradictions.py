@@ -1,4 +1,4 @@
-"""Tell of the images that people say are of another class than the data set does: their label wins."""
+"""Report the images that people gave another class than the data set does; the label of people wins."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ from trainer.measuring.filed_as import filed_as
 from trainer.measuring.split_file import FILE_NAME as SPLIT_NAME
 from trainer.measuring.split_file import HELD_OUT, LEAST_PROBABILITY, read_rows
 
-#: With a smaller probability that the loss of right images is chance, a lesson is worse.
+#: A lesson is worse if its loss of right images is chance only with a smaller probability than this.
 SIGNIFICANCE = 0.05
 #: With fewer judged images, those of the data set among them, their loss has to be lower by so many standard errors.
 #: Measured on ants and bees, 20 images and ten answers a day, the unsure first and 5 % of them wrong: a wrong answer of
@@ -90,7 +90,7 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Before:
-    """What the head in use makes of the images (n,) of a lesson that it had not seen then.
+    """What the head in use made of the images (n,) of a lesson before it had seen them.
 
     ``right`` counts only where ``is_told``. ``probability`` is that of the right class, NaN where it is not told.
     """
@@ -163,9 +163,9 @@ def judge_before(
 
 
 def _told_fairly(images: LessonImages, recorded: Folds, is_recorded: Mask) -> Mask:
-    """Tell of which images (n,) the prediction of then compares with one of now.
+    """Return for which images (n,) the recorded prediction can be compared with one of now.
 
-    ``recorded`` (n,) are the folds of then. Where near duplicates lay in several, the head had seen their like.
+    ``recorded`` (n,) are the folds at that time. Where near duplicates lay in several, the head had seen some like it.
     """
     then = spread_pictures(images.pictures, recorded, is_recorded)
     now = spread_pictures(images.pictures, images.folds, np.ones(len(images.folds), bool))
@@ -192,7 +192,7 @@ def _classify(base: Classifier, features: Features, labels: list[str | None]) ->
 def judge(
     fitted: FittedLesson, kept: KeptFeatures, before: Before, rule: DecisionRule, *, may_win_nothing: bool
 ) -> Judgement:
-    """Judge a lesson beside the head in use, and beside that of the fit, from which all lessons came.
+    """Compare a lesson with the head in use, and with that of the fit, from which all lessons came.
 
     It may have no fewer images of the data set right than chance explains, and has to pass `judge_labelled` by those
     that people labelled; where few images are judged, also `_is_clear` by all of them. Near duplicates count as one
@@ -231,7 +231,7 @@ def judge(
 def _is_clear(losses: Losses, losses_before: Losses) -> bool:
     """Tell whether the loss of the judged images is clearly lower, unless there are many.
 
-    Those that people labelled are often few, and wrong labels are won by whoever learns them.
+    Those that people labelled are often few, and a head that has learned wrong labels wins on them.
     """
     won = losses_before - losses
     if not 0 < len(won) < _FEW_JUDGED:
@@ -240,7 +240,7 @@ def _is_clear(losses: Losses, losses_before: Losses) -> bool:
 
 
 def _told(before: Before, among: Mask) -> Mask:
-    """Tell of which images (n,) the head in use gave the right class a probability before it was fitted on them."""
+    """Return of which images (n,) the probability is known that the head in use gave their class before it saw them."""
     told: Mask = among & before.is_told & ~np.isnan(before.probability)
     return told
 
@@ -257,7 +257,7 @@ def judge_labelled(
     """Tell whether a lesson may be published by the ``labelled`` images (n,) that were judged, and count them.
 
     It has to have more of them right or a lower log-loss, and no fewer than chance explains; the latter is enough where
-    it brings something else (``may_win_nothing``): labels count no longer, or a promise holds again. ``right`` and
+    the lesson is of other use (``may_win_nothing``): labels were taken back, or a promise holds again. ``right`` and
     ``probability`` are its `outcomes`. Images of one of the ``pictures`` (n,) count as one.
     """
     told = _told(before, labelled)
@@ -286,7 +286,7 @@ def outcomes(fitted: Judged, rule: DecisionRule) -> tuple[Mask, Probabilities]:
 
 
 def _right(right: Mask, pictures: Positions, among: Mask) -> Mask:
-    """Tell of each of the ``pictures`` (n,) with images ``among`` all (n,) whether at least half of these are right."""
+    """Return for each of the ``pictures`` (n,) with images in ``among`` (n,) whether half of them or more are right."""
     is_right: Mask = by_picture(right, pictures, among) >= 0.5
     return is_right
 

@@ -85,9 +85,9 @@ class Joined:
 
     @property
     def is_trusted(self) -> Mask | None:
-        """Which images (n,) tell how often the model is right; None for all, where there is no data set.
+        """Which images (n,) show how often the model is right; None for all, where there is no data set.
 
-        What people corrected was mistaken by selection.
+        Those that people labelled do not: people correct mistakes only, so that they are no fair sample.
         """
         count = len(self.extracted.samples)
         return np.arange(count) < self.of_data_set if self.of_data_set else None
@@ -161,7 +161,7 @@ def _joined(
                 contradictions.append(Contradiction(sample.name, sample.label, label))
             if label is None:
                 continue
-        elif sample.sha256 in seen or said.get(sample.sha256) is None:  # a copy, another image by now, or too few
+        elif sample.sha256 in seen or said.get(sample.sha256) is None:  # a copy, changed since, or too few
             continue
         assert label is not None
         seen.add(sample.sha256)

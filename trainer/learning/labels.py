@@ -18,7 +18,7 @@ from models.text.language import tr
 from trainer.data import dataset
 from trainer.learning.journal import journals, read_journals
 
-#: A file of labels that is larger is none.
+#: A larger file is not taken for a file of labels.
 _MOST_BYTES = 1 << 30
 
 
@@ -65,7 +65,7 @@ class GivenLabel(BaseModel):
 
 
 def read_labels(source: Path, tree: ClassTree | None = None, *, nested: bool = False) -> list[GivenLabel]:
-    """Read the labels of a file or a folder; of several for one image the newest counts. Raises `UserError`.
+    """Read the labels of a file or a folder; of several for one image, the newest counts. Raises `UserError`.
 
     Folders of classes are read by the ``tree`` of those in use, or as ``nested`` ones, if these lie in folders.
     """

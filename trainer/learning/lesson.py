@@ -1,11 +1,12 @@
 """Fit a head on the images of a data set and on those that people labelled, by the recipe of the run in use.
 
-Images of none of the classes make one more output of the head, which belongs to no class: what it takes of an image's
-probability goes to none of the classes, so that such an image is not sure enough to be filed. Measured on scenes, 100
-of a class, each of six classes left out in turn, at a promise of at most 5 % wrong: of 200 other images of the class
-left out 61 % are filed without negatives, 23 % with 5 of them, 15 % with 10 and 9 % with 30, at the same accuracy; of
-the other classes 80 % are filed each time. With 200 of a class it takes more negatives: 65, 33, 22 and 11 %. Negatives
-that count as all classes alike, which takes no more output, leave 41, 31 and 19 % filed with 100 of a class.
+Images of none of the classes (negatives) make one more output of the head, which belongs to no class: the probability
+that it takes goes to none of the classes, so that images like these are not sure enough to be filed. Measured on
+scenes, 100 of a class, each of six classes left out in turn, at a promise of at most 5 % wrong: of 200 other images of
+the class left out 61 % are filed without negatives, 23 % with 5 of them, 15 % with 10 and 9 % with 30, at the same
+accuracy; of the other classes 80 % are filed each time. With 200 of a class it takes more negatives: 65, 33, 22 and
+11 %. Negatives that count as all classes alike, which takes no more output, leave 41, 31 and 19 % filed with 100 of a
+class.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ from trainer.measuring.calibration import fit_temperature, log_probabilities
 from trainer.measuring.filed_as import filed_as
 from trainer.measuring.labelled_predictions import LabelledPredictions
 
-#: With fewer judged images of the data set, the temperature is fitted on those that people labelled, too.
+#: With fewer judged images of the data set, the temperature is fitted also on those that people labelled.
 _FEW = 20
 #: With so many times the images of the data set, another recipe than the one chosen by them is tried, and taken if the
 #: mean loss is lower by so many standard errors.
@@ -85,7 +86,7 @@ class LessonImages:
     def is_trusted(self) -> Mask:
         """Which images (n,) tell how sure and how often right a head is.
 
-        Those of the data set: what people corrected was mistaken by selection.
+        Those of the data set: people correct mistakes only, so that what they labelled is no fair sample.
         """
         is_of_data_set: Mask = np.arange(len(self.labels)) < self.of_data_set
         return is_of_data_set & ~self.is_negative
@@ -201,7 +202,7 @@ class FittedLesson:
 
     @cached_property
     def probabilities(self) -> npt.NDArray[np.float64]:
-        """The calibrated out-of-fold probabilities (judged, classes), which add up to less than 1 beside negatives."""
+        """The calibrated out-of-fold probabilities (judged, classes); with negatives they add up to less than 1."""
         return np.exp(log_probabilities(self.candidate.out_of_fold, self.temperature))[:, : len(self.images.classes)]
 
     @cached_property
