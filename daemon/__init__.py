@@ -34,8 +34,8 @@ What the words mean here, and nothing else; those of checkpoints and models are 
   renamed or released. Left: never taken out of the inbox, as a rule or `duplicates` says. Retry: the same from the
   quarantine. Resort: move filed images to where another checkpoint files them.
 - operation: what a command asks of filed images, in steps. A running daemon carries it out on its work loop, between
-  batches; a slice is the steps that it does before images come first again. Peer: who has connected to the control
-  socket. Call: a line by which a peer asks for something, until it is answered.
+  batches; a slice is the steps that it does before images come first again. Peer: a program that is connected to the
+  control socket. Call: a line by which a peer asks for something, until it is answered.
 - sure, rolled up, unsure, unknown: what the rule says of an image (its fate), see `models`. ``others``: the folder of
   unsure and unknown images, and of nothing else; an output beside the first one is another output. Outcome: what became
   of the image. Decision: what a person decided on the review page. Audit: random draws of what was filed, which people

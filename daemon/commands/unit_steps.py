@@ -43,7 +43,7 @@ class Setup:
 
     @property
     def sudo(self) -> str:
-        """Return what stands before a command that needs root; who came by sudo pastes into a terminal without root."""
+        """Return what stands before a command that needs root; with sudo, it is pasted into a terminal without root."""
         return "" if self.run_as is None or (os.geteuid() == 0 and "SUDO_USER" not in os.environ) else "sudo "
 
     def command(self, command: str, options: Sequence[str]) -> str:

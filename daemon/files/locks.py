@@ -21,7 +21,7 @@ _READS = 5
 
 #: The file system does not know flock(2); some of them know locks of byte ranges.
 _NO_FLOCK = frozenset({errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
-#: How a lock is refused that somebody else holds.
+#: The errors by which a lock is refused that somebody else holds.
 _HELD = frozenset({errno.EAGAIN, errno.EACCES})
 
 

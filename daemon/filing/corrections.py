@@ -17,7 +17,7 @@ from models.files.leftovers import is_leftover
 if TYPE_CHECKING:
     import numpy as np
 
-#: Of larger outputs, or slower ones, no more is read: what was not found then may lie anywhere.
+#: No more files and seconds than this are read; what was not found by then may lie anywhere.
 _MOST_FILES, _SECONDS = 2_000_000, 20.0
 #: Names that are read at a step.
 NAMES_A_STEP = 5_000

@@ -1,9 +1,9 @@
 """Recognise duplicates: images with the same bytes as one that was filed before and is still there.
 
-Which filings had some content the journal knows by an index; whether the image of one is still there is asked of the
-file system: it lies where it was filed, where a person moved it to, or under another name in its folder, and is what
-was filed, by its inode, size and time or else by its content. A filing that was itself a duplicate does not count, and
-in doubt an image is no duplicate: it is filed like any other.
+The journal has an index of the filings by content; whether the image of one is still there, the file system says: it
+lies where it was filed, where a person moved it to, or under another name in its folder, and is what was filed, by its
+inode, size and time or else by its content. A filing that was itself a duplicate does not count, and in doubt an image
+is no duplicate: it is filed like any other.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Original(NamedTuple):
     path: Path
 
     def note_in(self, row: Filing, output: Path) -> None:
-        """Make the row of an image that of its duplicate, which is of no class."""
+        """Turn the row of an image into that of a duplicate of this one, which is of no class."""
         row.duplicate_of = self.filing.id
         row.label = row.confidence = row.model_digest = None
         place = self.path.relative_to(output) if self.path.is_relative_to(output) else self.path

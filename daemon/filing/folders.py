@@ -84,7 +84,7 @@ class Folders:
 
     def entry(self, path: Path) -> FileAt:
         """Open the folder of an image, in an inbox or elsewhere. Raises OSError, also where a link is in the way."""
-        folder, _, name = str(path).rpartition("/")  # of a text that is there already: a Path would make another Path
+        folder, _, name = str(path).rpartition("/")  # the text exists already; Path.parent would make another Path
         if folder not in self._inboxes:
             self._inboxes[folder] = self._kept(self._output.roots.open_folder(folder or "/"))
         return FileAt(self._inboxes[folder], name)

@@ -13,8 +13,8 @@ from daemon.journal.records import Filing
 def find_labelled(label: Label, roots: Roots, filed_with_inode: Callable[[list[int]], Sequence[Filing]]) -> Path | None:
     """Find where an image lies now: where it lay then, or where a filing has put it; None if it is at neither place.
 
-    It counts by its size and time, as in a history; whoever reads it must look closer. ``filed_with_inode``: as in the
-    journal, and may raise what that raises.
+    It is recognised by its size and time alone, as in a history; before it is read, it must be checked more closely.
+    ``filed_with_inode``: as in the journal, and may raise what that raises.
     """
     for path in _places(label, filed_with_inode):
         try:

@@ -8,9 +8,9 @@ from typing import NamedTuple
 from daemon.files.names import numbered, simpler_name
 from daemon.journal.records import Filing
 
-#: In bytes: eCryptfs has no longer names, and a file that has a name at all must get a private one, too.
+#: In bytes, the most that eCryptfs allows: every file must be able to get a private name, whatever its file system.
 _LONGEST = 143
-#: What copies are called whose original is still where it was.
+#: The purposes of copies whose original is still where it was.
 COPIES = frozenset({"part", "place"})
 _OURS = re.compile(r"\.(part|place|drop|claim)\.(\d{8}T\d{6}-[0-9a-f]{8}-\d+)\.(.+)", re.DOTALL)
 
@@ -46,7 +46,7 @@ def private_name(purpose: str, row: Filing) -> str:
 
 
 def filing_of(row: Filing) -> str:
-    """Return what tells a filing from all others, in its private names."""
+    """Return the part of a private name that tells its filing from all others."""
     return f"{row.run}-{row.id}"
 
 

@@ -38,7 +38,7 @@ from models.text.language import tr
 
 #: Filings that are read at a time.
 _MANY = 1_000
-#: The last filings, whose notes may lack: more than are ever filed at a time.
+#: The last filings, whose notes may be missing: more than are ever filed at a time.
 _LAST = 256
 
 
@@ -77,7 +77,7 @@ def recover(journal: Journal, roots: Roots | None = None) -> Counter[State]:
 
 
 def _complete_notes(journal: Journal, roots: Roots) -> None:
-    """Write the notes of quarantined images that a kill came before. Raises JournalBusy."""
+    """Write the notes of quarantined images that are missing since a kill. Raises JournalBusy."""
     for row in journal.history(Wanted(states=[State.DONE], as_written=True), _LAST):
         if row.reason is not None and row.destination is not None:
             with suppress(OSError), OpenFolders(roots) as folders:

@@ -1,6 +1,6 @@
 """Filed images that somebody has given another name in the folder they were filed to.
 
-Who moves one to another folder has decided what it is, and knows better: it is not looked for there.
+Other folders are not searched: a person who moves an image to one has decided what it is.
 """
 
 from __future__ import annotations

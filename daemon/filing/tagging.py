@@ -67,7 +67,7 @@ class Tagging:
     def step(self, do: Callable[[TagChange], None]) -> None:
         """Do a step of the change, if nothing has gone wrong before."""
         if self.is_pending and (change := self.change) is not None:
-            # Only by now the row is in the journal, by which the name is known at the next start.
+            # Only now is the row in the journal, which tells the name to the next start.
             change.part = change.entry._replace(name=hidden_name(change.entry.name, self.row))
             self._try(lambda: do(change))
 
@@ -246,9 +246,9 @@ def follow(transfers: Sequence[Transfer], journal: Journal) -> None:
 
 @contextmanager
 def giving_way(image: Filing, sidecar: Transfer, journal: Journal) -> Iterator[None]:
-    """Take our tag away while a late XMP sidecar joins its image, and put it into that one then. Raises JournalBusy.
+    """Take our tag away while a late XMP sidecar joins its image, and put it into that sidecar. Raises JournalBusy.
 
-    Only where our sidecar holds nothing of others. A crash meanwhile leaves a row by which the tag is put in later.
+    Only where our sidecar holds nothing else. A crash meanwhile leaves a row by which the tag is put in later.
     """
     place = sidecar.target._replace(name=image.filed_name or "")
     own = _own_alone(place) if sidecar.target.name.lower().endswith(".xmp") else None

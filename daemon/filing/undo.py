@@ -202,7 +202,7 @@ def _bring_back(journal: Journal, returns: Sequence[_Return], held: HeldImages |
             held.hold(_as_it_is_there(journal, image))
         if first is not None and first != image.row.destination:
             in_vain.add(first)
-    with suppress(JournalBusy):  # a look at what is held finds out, too
+    with suppress(JournalBusy):  # the next look at the held images finds out, too
         held.release_at(in_vain - back)  # a name that was given up may have become another's
 
 
@@ -258,7 +258,7 @@ def _begin(
 def _gone(journal: Journal | None, filing: Filing, folders: OpenFolders, held: HeldImages | None) -> Undone | _Original:
     """An image that is not where it was filed may be back already: an undo was killed before its sidecars followed.
 
-    Of a copy that is only sure where the original is held for it.
+    For a copy, that is certain only if its original is held because of this filing.
     """
     is_move = filing.action == "move"
     path = (held.back_at(filing) if held is not None and is_move else None) or filing.source

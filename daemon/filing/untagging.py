@@ -23,7 +23,7 @@ from models.xmp.tags import Tag
 
 
 def earlier(journal: Journal, filing: Filing) -> Filing | None:
-    """Find the filing that had put an image to where this one has taken it from. Raises JournalBusy."""
+    """Find the filing before this one: it put the image where this one took it from. Raises JournalBusy."""
     rows = journal.filed_with_inode([filing.identity.ino])
     return next((row for row in rows if row.destination == filing.source and _is_before(row, filing)), None)
 
@@ -34,7 +34,7 @@ def _is_before(row: Filing, filing: Filing) -> bool:
 
 
 def has_lost_tag(filing: Filing, roots: Roots) -> bool:
-    """Whether somebody has taken the tag of a filing out by now, or its sidecar away."""
+    """Whether somebody has removed the tag of a filing, or its sidecar, since."""
     with suppress(OSError, XmpError), OpenFolders(roots) as folders:
         return tag_files.read_own(folders.entry(filing.source)) is None
     return False
@@ -62,7 +62,7 @@ def untag(filing: Filing, image: FileAt, tag: Tag | None) -> str | None:
 
 
 def take_back(journal: Journal, filing: Filing, sidecars: list[Filing], roots: Roots) -> list[Filing]:
-    """Untag what has gone back from where a filing put it; returns its ``sidecars``, and one that we have made there.
+    """Untag an image that has gone back, where its filing had put it; returns its ``sidecars``, and any that we made.
 
     Raises JournalBusy.
     """
@@ -85,7 +85,7 @@ def take_back(journal: Journal, filing: Filing, sidecars: list[Filing], roots: R
 
 
 def _made_there(filing: Filing, path: Path, identity: Identity) -> Filing:
-    """Make the row of a sidecar that lies beside an image, and is to go back with it."""
+    """Make the row of a sidecar that we have made beside an image, to go back with it."""
     return replace(
         filing,
         id=None,

@@ -2,7 +2,7 @@
 
 An operation is a generator. Each step of it is short (a group of a few images; some 50 ms where no large copy is made)
 and ends with everything in the journal, so that it may be closed wherever it has yielded, and nothing is lost. In each
-step the output is there, and nobody else files into it: who runs the operation sees to that. It
+step the output is there, and nobody else files into it: the caller sees to that. It
 yields an item for each image, or an empty one where a step of longer work had nothing to say, and returns a result.
 Items and results are values of JSON: beside what a program wants of them they hold sentences, in the language that is
 in use while the operation runs.
