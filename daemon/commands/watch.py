@@ -19,7 +19,7 @@ _EPILOG = mark(
     "--help       copy the images of a folder into class folders, once\n  {program} history --help    show what "
     "was filed, when, where and why\n  {program} undo --help       move images back to where they came from\n  "
     "{program} retry --help      bring quarantined images back, to be classified again\n  {program} release "
-    "--help    let images be filed again that undo brought back\n  {program} resort --help     move filed images "
+    "--help    let images that undo brought back be filed again\n  {program} resort --help     move filed images "
     "to where a newer checkpoint files them\n  {program} relabel --help    move images to another class, and keep "
     "that as a label\n  {program} labels --help     list, take back or export what you said of images\n  {program} "
     "archive --help    classify millions of images, here or in a bucket\n  {program} review --help     look "
