@@ -18,9 +18,9 @@ from daemon.journal import opening
 from daemon.journal.records import as_text, instant, moment, noted
 from models.text.jsontext import json_text
 
-#: The note that tells a journal from one that was here before, see `Journal.identity`.
+#: Key of the note that tells this journal from an earlier one in its place, see `Journal.identity`.
 IDENTITY = "journal"
-#: Rows that are kept, however young they are.
+#: The most rows that are kept: older ones are deleted, however young they are.
 _MOST = 10_000
 _COLUMNS = "id, time, cause, subject, over, details"
 _INSERT = "INSERT INTO alarms (time, cause, subject, over, details) VALUES (?, ?, ?, ?, ?)"

@@ -19,9 +19,9 @@ _BY_HOUR = f"""SELECT (SELECT text FROM texts WHERE id = inbox), hour, pictures,
 
 
 class HourOfFolder(NamedTuple):
-    """Pictures from one folder in an hour since 1970, those that went to the others and those that are unreadable.
+    """Counts of the pictures from one folder in one hour: all, those that went to the others, and unreadable ones.
 
-    ``last``: when the last one was filed, in seconds since 1970.
+    ``hour``: in hours since 1970. ``last``: when the last one was filed, in seconds since 1970.
     """
 
     folder: str
@@ -33,7 +33,7 @@ class HourOfFolder(NamedTuple):
 
 
 def by_hour(db: sqlite3.Connection, others: Path, since: datetime) -> list[HourOfFolder]:
-    """List what has come from each folder since a time, whatever became of it since; ``others``: their folder.
+    """List what has come from each folder since a time, whatever became of it later; ``others`` is a folder.
 
     It reads all filings since then: half a second for half a million of them, most of it outside of Python.
     """

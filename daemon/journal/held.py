@@ -25,7 +25,7 @@ _RELEASE = f"""DELETE FROM held WHERE folder = {TEXT_ID} AND name = ?
 class Held:
     """One image in an inbox that is held. ``filing_id``: the filing that was undone, as long as the journal has it.
 
-    A path is held once: held again, with whatever identity, replaces what was held there.
+    A path is held once: to hold it again, with whatever identity, replaces what was held there.
     """
 
     path: Path
@@ -57,7 +57,7 @@ def write(db: sqlite3.Connection, held: Sequence[Held]) -> None:
 
 
 def release(db: sqlite3.Connection, held: Sequence[Held]) -> None:
-    """Hold images no longer, in the transaction that is open; what is held there now with another identity stays so."""
+    """Release images, in the transaction that is open; what is held there with another identity stays held."""
     for image in held:
         folder, _, name = str(image.path).rpartition("/")
         db.execute(_RELEASE, (as_text(folder), as_text(name), *encode_identity(image.identity)))

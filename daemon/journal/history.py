@@ -27,7 +27,7 @@ from daemon.journal.records import (
 )
 from daemon.journal.schema import FILED_INO, RENAMED
 
-#: SQL for how a path ends; its values are a number of bytes, and these. Paths that are no text are kept as bytes, too.
+#: SQL for the end of a path; its values are the number of its bytes, and the bytes: a path need not be valid UTF-8.
 ENDS = "substr(CAST(text AS BLOB), -?) = ?"
 
 
@@ -35,8 +35,8 @@ ENDS = "substr(CAST(text AS BLOB), -?) = ?"
 class Wanted:
     """Conditions for the rows of a history; all that are given must be met.
 
-    ``label`` is the class that it was taken for, or an inner folder that this lies in; an image ``or_with_inode`` among
-    these counts, too.
+    ``label`` is the class that the image was taken for, or an inner folder that this class lies in; images with one of
+    the inodes ``or_with_inode`` count, too.
     ``name`` is that of the image in the inbox or where it was filed, or with a slash its path there: absolute, or
     its end.
     ``model_digest`` may be its beginning. ``since`` is the first instant, ``until`` the first one no longer wanted.
@@ -65,8 +65,8 @@ class Wanted:
     def conditions(self, models: Sequence[int], *, has_inside: bool) -> Iterator[tuple[str, tuple[Any, ...]]]:
         """Conditions of SQL, each with its values.
 
-        ``models``: numbers of those whose digests begin so. ``has_inside``: ``label`` has classes in its folder;
-        without them its rows are read in the order of their index.
+        ``models``: ids of the digests that begin with ``model_digest``. ``has_inside``: ``label`` has classes in its
+        folder; without them, rows are read in the order of the index.
         """
         yield f"image_id IS NULL AND state IN ({placeholders(self.states)})", tuple(self.states)
         if self.name is not None:
@@ -117,7 +117,7 @@ def _has_inside(db: sqlite3.Connection, label: str) -> bool:
 
 
 def _models(db: sqlite3.Connection, beginning: str) -> list[int]:
-    """Find the numbers of the texts that begin so; texts other than digests do no harm: no model has their number."""
+    """Find the ids of texts that begin with this; texts other than digests do no harm: no model has their id."""
     query = "SELECT id FROM texts WHERE text >= ? AND text < ?"
     return [number for (number,) in db.execute(query, (beginning, beginning + "g"))]
 

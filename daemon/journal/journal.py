@@ -69,13 +69,13 @@ class Journal:
         self._owed: list[Filing] = []
         #: How often labels may have changed since the start.
         self.label_changes = 0
-        #: Told how many new labels were written, by how people said them.
+        #: Called with the number of new labels that were written, by how people gave them.
         self.on_labels: Callable[[Mapping[How, int]], None] = lambda _: None
 
     def prepare(self) -> None:
         """Open the journal now, and migrate one of an earlier version. Raises JournalBusy, and UserError for a newer.
 
-        All else does so too; but a migration may take a while, and what it cannot do is better known at the start.
+        Other methods do so too; but a migration may take a while, and if it fails, that is better known at the start.
         """
         self._use(lambda _: None)
 
@@ -88,7 +88,7 @@ class Journal:
         """Insert, update or (VOID) delete rows, durably, in one transaction; new ones get their ``id``.
 
         ``labels`` are inserted, or replaced if they have an id; ``held`` images replace what was held at their paths.
-        The labels of filings that become UNDONE are forgotten with it. Raises JournalBusy.
+        The labels of filings that become UNDONE are forgotten, too. Raises JournalBusy.
         """
         self._write(filings, labels, held, durably=True)
 
@@ -175,13 +175,13 @@ class Journal:
     def same_filed(self, source: Path, size: int, content: Callable[[], str | None]) -> int | None:
         """Find the row of a file that was copied, linked or refused from this path with this content, at whatever time.
 
-        ``content`` gives the sha256, and is only asked where there may be one. Raises JournalBusy.
+        ``content`` returns the sha256, and is only called where there may be such a row. Raises JournalBusy.
         """
         known = self._use(lambda db: records.contents_filed(db, source, size))
         return known.get(content() or "") if known else None
 
     def touch(self, row_id: int, identity: Identity) -> None:
-        """See `records.touch`: the next time it is recognised by its status. Raises JournalBusy."""
+        """See `records.touch`: the file is then recognised by its status. Raises JournalBusy."""
         self._change(lambda db: records.touch(db, row_id, identity), durably=False)
 
     def sidecars(self, image_id: int) -> list[Filing]:
@@ -209,13 +209,13 @@ class Journal:
         return self._change(lambda db: pruning.prune(db, before, after, limit), durably=False)
 
     def note(self, key: str, value: str | None) -> None:
-        """Remember a fact across restarts; None forgets it. A power cut undoes it until `flush`. Raises JournalBusy."""
+        """Remember a fact across restarts; None forgets it. Until `flush` a power cut undoes it. Raises JournalBusy."""
         self._change(lambda db: records.note(db, key, value), durably=False)
 
     def flush(self) -> None:
         """Return once the disk has all that was written. Safe in any thread, beside one that writes. Raises OSError.
 
-        It opens the log anew: SQLite has no locks on that file which closing it could take away.
+        It opens the log once more: SQLite has no locks on that file, which closing it would release.
         """
         if self._path is None:
             return
@@ -284,8 +284,8 @@ class Journal:
         if self._path is not None:
             with suppress(OSError):
                 make_folder(self._path.parent)
-                # SQLite gives the files beside it to whom this one belongs. Closing one that is in use would take away
-                # its locks.
+                # SQLite gives the files beside the journal the same owner. One that exists is not opened here: closing
+                # it would release the locks of its users in this process.
                 if os.geteuid() == 0 and not self._path.exists():
                     os.close(make_file(self._path, 0o644))
         return opening.connect(self._path, self._timeout)

@@ -39,10 +39,10 @@ _WRITE = f"INSERT OR REPLACE INTO labels (id, {', '.join(_COLUMNS)}) VALUES ({',
 _SELECT = f"""SELECT {
     ", ".join(("id", *_COLUMNS)).replace("folder", "(SELECT text FROM texts WHERE id = labels.folder)")
 } FROM labels"""
-#: No newer label of the same content holds.
+#: The label is not forgotten, and no newer one of the same content holds.
 _NEWEST = """NOT forgotten AND NOT EXISTS (SELECT 1 FROM labels AS newer
     WHERE newer.sha256 = labels.sha256 AND newer.forgotten = 0 AND newer.id > labels.id)"""
-#: Whoever takes back what he said last does not mean what he said before.
+#: To take back the newest label is not to return to the one before.
 _FORGET = """UPDATE labels SET forgotten = 1 WHERE forgotten = 0 AND id IN (
     SELECT older.id FROM labels AS named JOIN labels AS older ON older.sha256 = named.sha256 AND older.id <= named.id
     WHERE named.id IN (SELECT value FROM json_each(?)))"""
@@ -66,7 +66,7 @@ class Label:
     """What a person said of an image; ``label`` None: it is none of the classes. ``id`` is None until it is written.
 
     ``path`` and ``identity`` are those of the image then. ``filing``: the filing it is about, where that is written
-    together with the label and has no ``filing_id`` yet. With the filing, undone, the label is forgotten.
+    together with the label and has no ``filing_id`` yet. When the filing is undone, the label is forgotten.
     """
 
     sha256: str
@@ -149,7 +149,7 @@ def read(db: sqlite3.Connection, wanted: WantedLabels, before: int | None, limit
 
 
 def in_pages(page: Callable[[int | None, int], list[Label]]) -> Iterator[Label]:
-    """Yield all labels, however many; ``page`` lists those with a smaller id, up to so many, as `read` does."""
+    """Yield all labels, however many; ``page`` lists some with a smaller id, as `read` does."""
     before: int | None = None
     while rows := page(before, _PAGE):
         yield from rows
@@ -173,8 +173,8 @@ def forget(db: sqlite3.Connection, ids: Collection[int]) -> None:
 def follow(db: sqlite3.Connection, filings: Sequence[Filing]) -> None:
     """Forget the labels of filings that are about to become UNDONE, and delete those of filings that came to nothing.
 
-    To be called before the rows are written, in the same transaction. A VOID row that was done is pruned: its labels
-    stay.
+    To be called before the rows are written, in the same transaction. A VOID row that was done is being pruned: its
+    labels stay.
     """
     undone = [filing.id for filing in filings if filing.state is State.UNDONE and filing.id is not None]
     void = [filing.id for filing in filings if filing.state is State.VOID and filing.id is not None]

@@ -1,6 +1,6 @@
 """Bring a journal of an earlier version up to date, in place, with a copy of it beside it.
 
-The rows keep their ids. Each version is brought to the next ones by what the tables were like then.
+The rows keep their ids. Each step goes by what the tables were like in that version.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from models.files.atomic import sync_folder
 from models.files.ownership import make_file
 from models.text.language import tr
 
-#: The version that shares texts among rows and counts times. To bring the rows of an earlier one there takes so many
-#: times the size of the journal, for the copy, the log, and the old rows beside the new ones; from there on, less.
-#: Measured with a million rows: 2.5 and 1.1.
+#: The first version in which rows share texts and times are numbers. To migrate an earlier one takes so many times the
+#: size of the journal, for the copy, the log, and the old rows beside the new ones; a later one takes less. Measured
+#: with a million rows: 2.5 and 1.1.
 _TEXTS_SHARED, _ROOM_BEFORE, _ROOM_SINCE = 4, 3.0, 1.25
 #: Pages that are copied, and steps that SQLite takes, between two reports of progress.
 _PAGES, STEPS = 4096, 1_000_000
@@ -90,7 +90,7 @@ def require_room(db: sqlite3.Connection, path: Path, version: int) -> None:
 
 
 def no_room(db: sqlite3.Connection, path: Path, version: int) -> UserError:
-    """Return what to say where a migration finds no room, by its own reckoning or by that of the system."""
+    """Return the error for a migration without room, whether that was calculated or the system said so."""
     needed, free = _room(db, path, version)
     return UserError(
         tr(
@@ -155,7 +155,7 @@ def show_as_current(db: sqlite3.Connection) -> sqlite3.Connection:
     """Return a connection that reads a journal of an earlier version as one of this version, and leaves it unchanged.
 
     Since version 4 only whole tables and a column have been added: they are empty here, nothing is copied, and what is
-    written meanwhile is seen. One of an earlier version is migrated in a temporary database, and ``db`` is closed.
+    written meanwhile is seen. One from before version 4 is migrated in a temporary database, and ``db`` is closed.
     """
     version = version_of(db)
     if version >= _TEXTS_SHARED:

@@ -82,7 +82,7 @@ def _known_version(db: sqlite3.Connection, path: Path | None) -> int:
 
 
 def _migrate(db: sqlite3.Connection, path: Path, version: int) -> None:
-    """Migrate a journal of an earlier version. It is unchanged, and its rows are safe, whatever happens meanwhile."""
+    """Migrate a journal of an earlier version. Until that is complete it stays unchanged, whatever happens."""
     logger.info(
         tr(
             "migrating the journal {path} from version {version} to {current}",

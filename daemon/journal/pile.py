@@ -13,7 +13,7 @@ from daemon.journal.schema import TAGGED
 
 #: The filings that put an image into a folder.
 _IN_FOLDER = f"folder = {TEXT_ID} AND state = 'done' AND image_id IS NULL AND reason IS NULL"
-#: Or into one of those in it, as a layout has them.
+#: A folder, and those in it that a layout makes.
 _BELOW = "SELECT id FROM texts WHERE text = ? OR (text > ? AND text < ?)"
 #: Nobody has said yet what an image is.
 _UNDECIDED = "NOT EXISTS (SELECT 1 FROM labels WHERE labels.sha256 = filings.sha256 AND forgotten = 0)"
@@ -21,7 +21,7 @@ _UNDECIDED = "NOT EXISTS (SELECT 1 FROM labels WHERE labels.sha256 = filings.sha
 _SURENESS = "coalesce(confidence, 2.0)"
 
 
-#: An image that is tagged where it lies may have got another tag since, or one since it had none.
+#: Of an image that is tagged where it lies, only the newest filing: it may have got another tag since, or its first.
 _NEWEST_OF_ITS_PLACE = """(action <> 'tag' OR NOT EXISTS (SELECT 1 FROM filings AS later
     WHERE later.name = filings.name AND later.time >= filings.time AND later.id > filings.id
     AND later.inbox = filings.inbox AND later.action = 'tag' AND later.state = 'done'))"""
@@ -30,7 +30,7 @@ _NEWEST_OF_ITS_PLACE = """(action <> 'tag' OR NOT EXISTS (SELECT 1 FROM filings 
 class PiledImage(NamedTuple):
     """A filing into the folder of a pile: its id, the content of its image and its name there.
 
-    Or in the ``folder`` where it got no tag, and stays.
+    ``folder``: where the image lies, if it got no tag and stays; None if it lies in the folder of the pile.
     """
 
     id: int
@@ -52,11 +52,11 @@ def of_class(
 ) -> list[Filing]:
     """List filings of a class, least sure or else newest first, from ``after`` on.
 
-    They are those into its folder or one in it, and those that only gave a tag, wherever the image lies.
+    These filings are into its folder or one in it, or only gave a tag, wherever the image lies.
     """
     inside = [as_text(f"{folder}/"), as_text(f"{folder}0")]  # "0" comes after the slash
     filed = f"label = ? AND {_IN_FOLDER.replace(f'= {TEXT_ID}', f'IN ({_BELOW})')} AND action <> 'tag'"
-    # A folder is above 0: said so that no index of labels alone is taken.
+    # Every folder is above 0: it is said to keep SQLite from taking the index of labels alone.
     tagged = f"label = ? AND folder > 0 AND {TAGGED} AND {_NEWEST_OF_ITS_PLACE}"
     conditions = [f"id IN (SELECT id FROM filings WHERE {filed} UNION ALL SELECT id FROM filings WHERE {tagged})"]
     values: list[str | bytes] = [label, as_text(folder), *inside, label]
@@ -72,7 +72,7 @@ def of_class(
 
 
 def filed_by_model(db: sqlite3.Connection, others: str, since: datetime, until: datetime) -> list[tuple[int, str]]:
-    """List the ids and classes of what a model has filed into class folders in a time, whatever became of it since."""
+    """List the ids and classes of what a model filed into class folders between two times, whatever became of it."""
     query = f"""SELECT id, label FROM filings WHERE time >= ? AND time < ? AND state IN ('done', 'undone')
         AND image_id IS NULL AND reason IS NULL AND label IS NOT NULL AND confidence IS NOT NULL
         AND folder IS NOT {TEXT_ID} ORDER BY id"""
@@ -81,14 +81,14 @@ def filed_by_model(db: sqlite3.Connection, others: str, since: datetime, until: 
 
 
 def left_unsure(db: sqlite3.Connection, others: str, since: datetime, until: datetime) -> list[int]:
-    """List the ids of what a model has sent to the folder of the others in a time, whatever became of it since."""
+    """List the ids of what a model sent to the folder of the others between two times, whatever became of it."""
     query = f"""SELECT id FROM filings WHERE {_IN_FOLDER.replace("= 'done'", "IN ('done', 'undone')")}
         AND time >= ? AND time < ? AND confidence IS NOT NULL ORDER BY id"""
     return [int(number) for (number,) in db.execute(query, (as_text(others), instant(since), instant(until)))]
 
 
 def counts_by_class(db: sqlite3.Connection) -> dict[tuple[str, Path], int]:
-    """Count the images of each class by the folder that they were filed into. It goes along an index."""
+    """Count the images of each class by the folder that they were filed into. It reads an index alone."""
     query = """SELECT label, (SELECT text FROM texts WHERE id = folder), number FROM (
         SELECT label, folder, count(*) AS number FROM filings WHERE label IS NOT NULL AND folder IS NOT NULL
         AND state = 'done' AND image_id IS NULL AND reason IS NULL GROUP BY folder, label)"""
@@ -103,7 +103,7 @@ def counts_of_tagged(db: sqlite3.Connection) -> dict[tuple[str, Path], int]:
 
 
 def counts_by_reason(db: sqlite3.Connection) -> dict[str, int]:
-    """Count the images that lie unread in the quarantine, by reason."""
+    """Count the unreadable images, in the quarantine or left in the inbox, by reason."""
     query = """SELECT reason, count(*) FROM filings WHERE reason IS NOT NULL AND image_id IS NULL
         AND state IN ('done', 'refused') GROUP BY reason"""
     return {str(reason): int(count) for reason, count in db.execute(query)}

@@ -48,7 +48,7 @@ def prune(
 
 
 def _forget_texts(db: sqlite3.Connection) -> None:
-    """Delete the texts of rows that are gone, once they may be the most: each upload may come in a folder of its own.
+    """Delete texts that no row needs, once these may be the majority: each upload may come in a folder of its own.
 
     It looks at all rows: 0.2 s where 100,000 are left and 200,000 texts go.
     """

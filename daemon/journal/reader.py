@@ -18,7 +18,7 @@ from daemon.journal.pile import PiledImage
 from daemon.journal.records import SELECT, TEXT_ID, Filing, as_text, decode, placeholders, signed
 from daemon.journal.schema import FILED_INO, RENAMED
 
-#: Of each file the filing that is newest: the one with the greatest id, which SQLite takes ``folder`` from, too.
+#: The newest filing of each file: the one with the greatest id. SQLite takes ``folder`` from that row, too.
 _LAST = f"""SELECT {FILED_INO} AS number, folder, max(id) FROM filings
     WHERE state = 'done' AND {FILED_INO} IN (SELECT value FROM json_each(?)) AND image_id IS NULL GROUP BY number"""
 _ALL_BITS = (1 << 64) - 1
@@ -49,7 +49,7 @@ class JournalReader:
         return records.filed_with_inode(self._opened(), inodes)
 
     def last_filed(self, inodes: Collection[int]) -> dict[int, tuple[int, str | None]]:
-        """Map those of some inodes that images were filed with to the newest filing of each, and its folder."""
+        """Map inodes to the newest filing of an image with that inode, and its folder; others are left out."""
         db = self._opened()
         rows = db.execute(_LAST, (json.dumps([*map(signed, inodes)]),)).fetchall()
         ids = {folder for _, folder, _ in rows if folder is not None}
@@ -58,7 +58,7 @@ class JournalReader:
         return {number & _ALL_BITS: (filing, folders.get(folder)) for number, folder, filing in rows}
 
     def labelled(self, filings: Collection[int]) -> set[int]:
-        """Return those of some filings that a label is about."""
+        """Return which of some filings have a label."""
         query = "SELECT filing FROM labels WHERE NOT forgotten AND filing IN (SELECT value FROM json_each(?))"
         return {int(filing) for (filing,) in self._opened().execute(query, (json.dumps([*filings]),))}
 

@@ -17,7 +17,7 @@ from typing import Any
 from daemon.files.source import Identity
 from daemon.journal.schema import CONTENT, FILED_INO
 
-#: All that changes on the way; the indexes of the rest need not be written again.
+#: What changes while an image is filed; the indexes of other columns need not be written again.
 _CHANGING = ("state", "action", "sha256", "filed_name", "copy_ino", "detail")
 _COLUMNS = (*_CHANGING, "run", "time", "inbox", "name", "dev", "ino", "size", "mtime_ns", "folder", "label",
             "confidence", "model", "reason", "image_id", "duplicate_of")  # fmt: skip
@@ -49,13 +49,13 @@ SELECT 1 FROM filings WHERE mtime_ns = :mtime_ns AND size = :size AND action <> 
     AND {{condition}} LIMIT 1
 """
 
-#: Of a name that a camera gives to every picture, no more rows are looked at.
+#: At most 1000 rows of a name are read: some cameras give every picture the same one.
 _SAME_PATH_BY_CONTENT = f"""
 SELECT id, sha256 FROM (SELECT * FROM filings WHERE name = :name ORDER BY time DESC LIMIT 1000)
     WHERE size = :size AND sha256 IS NOT NULL AND {_FILED}
     AND inbox = (SELECT id FROM texts WHERE text = :inbox)
 """
-#: What was filed keeps its inode, which is the original's where it is a link.
+#: What was filed keeps its inode; that of a link is the one that the original had.
 _TOUCH = """UPDATE filings SET copy_ino = iif(action = 'link', coalesce(copy_ino, ino), copy_ino),
     dev = ?, ino = ?, mtime_ns = ? WHERE id = ?"""
 
@@ -125,14 +125,14 @@ class Filing:
 
 
 def new_run() -> str:
-    """Name a run, as no other is named."""
+    """Return a unique name for a run."""
     return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
 
 
 def write(db: sqlite3.Connection, filings: Sequence[Filing]) -> Sequence[int | None]:
     """Insert, update or (VOID) delete rows in the transaction that is open; returns their ids.
 
-    Of a row that becomes DONE all the rest is written already.
+    Of a row that becomes DONE only the state is updated: all else must be written already.
     """
     if all(filing.id is None for filing in filings):
         return _insert(db, filings)
@@ -215,7 +215,8 @@ def _seen_before(db: sqlite3.Connection, identity: Identity, source: Path, sha25
 def filed_with_inode(db: sqlite3.Connection, inodes: Collection[int]) -> list[Filing]:
     """List the filings that are done and put a file with one of these inodes there, newest first; sidecars too.
 
-    The file may be another one by now, with a number that became free, or lie on another file system: ask `identity`.
+    The file may be another one by now, with a number that became free, or lie on another file system: ask
+    `filing.identity`.
     """
     numbers = json.dumps([signed(inode) for inode in inodes])
     query = f"{SELECT} WHERE state = 'done' AND {FILED_INO} IN (SELECT value FROM json_each(?)) ORDER BY id DESC"
@@ -234,7 +235,7 @@ def filed_with_content(db: sqlite3.Connection, sha256: str, limit: int) -> list[
 
 
 def contents_filed(db: sqlite3.Connection, source: Path, size: int) -> dict[str, int]:
-    """Map the sha256 of what was copied, linked or refused from a path in this size to the ids of the rows."""
+    """Map the sha256 of what was copied, linked or refused from a path with this size to the ids of the rows."""
     folder, _, name = str(source).rpartition("/")
     values = {"inbox": as_text(folder), "name": as_text(name), "size": size}
     return {sha256: row_id for row_id, sha256 in db.execute(_SAME_PATH_BY_CONTENT, values)}

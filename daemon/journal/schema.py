@@ -20,7 +20,7 @@ import sqlite3
 #: the tests need a journal of the version before. Indexes may change without.
 VERSION = 6
 
-#: In migrations, too: whoever changes one keeps there what it was in the versions before.
+#: Migrations use these, too: to change one, first keep there what it was like in earlier versions.
 TABLES = {
     "filings": """CREATE TABLE filings (
     id INTEGER PRIMARY KEY,
@@ -98,11 +98,11 @@ TAGGED = "action = 'tag' AND state = 'done' AND image_id IS NULL AND filed_name 
 CONTENT = "substr(sha256, 1, 16)"
 
 _INDEXES = {
-    # Interrupted filings, in the words used elsewhere.
+    # Interrupted filings; SQLite uses the index only for a condition in these words.
     "filings_interrupted": "filings (id) WHERE state IN ('intent', 'copied')",
     "filings_identity": "filings (mtime_ns, size) WHERE action <> 'move'",
     "filings_image": "filings (image_id) WHERE image_id IS NOT NULL",
-    # The order of a history; what comes after it is looked at without the row.
+    # The order of a history; the columns after it are compared without reading the row.
     "filings_history": "filings (time, id, confidence, model, run)",
     "filings_name": "filings (name, time)",
     "filings_renamed": f"filings (filed_name) WHERE {RENAMED}",
@@ -114,7 +114,8 @@ _INDEXES = {
     "filings_tagged": f"filings (label, folder) WHERE {TAGGED}",
     # Written once, when the filing is done, however often its inode changed before; then nobody waits for the disk.
     "filings_inode": f"filings ({FILED_INO}) WHERE state = 'done'",
-    # What was filed with some content: half of its hash is told apart well enough, and the row says the rest.
+    # What was filed with some content: a quarter of the hash tells contents apart well enough, and the row has the
+    # rest.
     "filings_content": f"filings ({CONTENT}) WHERE state = 'done'",
     # The newest label of a content that is not forgotten.
     "labels_content": "labels (sha256, forgotten)",

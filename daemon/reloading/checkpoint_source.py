@@ -46,7 +46,7 @@ class CheckpointSource:
         self._target: Path | None = None
 
     def stamp(self) -> tuple[_Stamp, ...]:
-        """Changes when something else may be published. Asks the file system; no events, so that any will do."""
+        """Return what changes when something else may be published. It needs no events, so any file system will do."""
         location = self.location
         paths = [location, location / checkpoints.FILE_NAME, location / checkpoints.POINTER]
         return tuple(map(_stamp, [*paths, *([self._target] if self._target else [])]))
@@ -81,13 +81,13 @@ class CheckpointSource:
         )
 
     def wants_starter(self) -> bool:
-        """Whether the starter model is to serve, by somebody's will: a pointer that is missing may be an accident."""
+        """Whether somebody chose the starter model: that a pointer is missing may be an accident."""
         return checkpoints.is_starter_published(self.location)
 
     def find_or_raise(self) -> CheckpointFile | None:
         """Like `find`, but raises `CheckpointError` also where nothing is published that should be.
 
-        The folders of the starter are not those of a model of the user, so it does not step in for one by mistake.
+        The starter has other classes than a model of the user, so it must not replace one by mistake.
         """
         with _blamed_on(self.location):
             return self._find_or_raise()
@@ -145,7 +145,7 @@ class Leases:
     """Shared locks, flock(2), on the checkpoints in use: the trainer removes no run whose checkpoint is locked.
 
     The kernel gives them back when the process ends, however it ends. Where a file system has no locks there is no
-    lease: what is published now and what was before stay there, too.
+    lease; even there the trainer removes neither the published run nor the one before.
     """
 
     def __init__(self) -> None:

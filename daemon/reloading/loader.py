@@ -23,7 +23,7 @@ from models.starter import Language, starter_path
 from models.text.language import tr
 from models.weights.store import WeightsStore
 
-#: Seconds that a graph may take to be set up; weights from far away take longer, and are given up.
+#: Seconds to wait at the end for a graph to be set up; a download of weights takes longer, and is abandoned.
 _SETTING_UP = 2.0
 
 #: Where checkpoints are published unless somebody says otherwise; it may come into being later.
@@ -123,7 +123,7 @@ class ComingClassifier(Classifier):
 
     def __init__(self, open_it: Callable[[Callable[[Sequence[Transform]], None]], Classifier]) -> None:
         """``open_it`` runs in a thread, and gets the ``on_transforms`` of `open_classifier`."""
-        # Not the `__init__` of `Classifier`: what that would set is for `__getattr__`.
+        # The `__init__` of `Classifier` is not called: what it would set comes from `__getattr__`.
         self._transforms: Future[Sequence[Transform]] = Future()
         self._classifier: Future[Classifier] = Future()
         self._thread = threading.Thread(target=self._open, args=(open_it,), name="open", daemon=True)
@@ -167,7 +167,7 @@ class CheckpointLoading(threading.Thread):
         flush: Callable[[], None],
         ended: Callable[[], None],
     ) -> None:
-        """Both are called in the thread: ``flush`` before it begins, ``ended`` once `is_over` is true."""
+        """Two callbacks run in the thread: ``flush`` before it begins, ``ended`` once `is_over` is true."""
         super().__init__(name="reload", daemon=True)
         self.file = file
         self.classifier: Classifier | None = None

@@ -9,7 +9,7 @@ from models.text.language import tr
 
 #: While it is loaded a checkpoint is in memory as its file's bytes, as its tensors and as the graph made of them.
 _TIMES = 3
-#: Smaller ones are not asked about: a head alone has less.
+#: Smaller checkpoints are not checked: a head alone is smaller.
 SMALL_CHECKPOINT = 32 << 20
 
 #: Where the kernel tells the machine's memory, the groups of this process, and what each group may use.
@@ -34,7 +34,7 @@ def require_room(path: Path) -> None:
 
 
 def free_memory() -> int:
-    """Bytes that this process may still have: of the machine, and of its control group (systemd's MemoryMax)."""
+    """Bytes that this process may still allocate: of the machine, and of its control group (systemd's MemoryMax)."""
     return min([_machine(), *_groups()])
 
 

@@ -1,8 +1,8 @@
 """Wake the work loop when a checkpoint may have been published, instead of at its next poll.
 
 The kernel's events are only a reason to look: what is published is for `daemon.reloading.checkpoint_source` to tell,
-which is polled every second in any case. So events may be lost, late or, as on a network file system,
-of this host's own doings alone: that costs a second, never a publication.
+which is polled every second in any case. So events may be lost or late, or tell only of changes made on this host, as
+on a network file system: that costs a second, never a publication.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class PointerWatch:
                 self._wake()
 
     def watch(self, location: Path) -> None:
-        """Watch the folders that have their names now. To be called often: where nothing changed it costs two stats."""
+        """Watch the folders that are at these paths now. To be called often: if nothing changed it costs two stats."""
         if self._inotify is None:
             return
         folders = {location: (POINTER, FILE_NAME), location.parent: (location.name,)}

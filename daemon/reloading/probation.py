@@ -6,7 +6,7 @@ Fisher's exact test, one-sided; a binomial test would take the old share for exa
 a quarter, a half and all of the images, each time at a third of the error allowed in all (Bonferroni): a model that is
 no worse is rejected once in a thousand probations at most, as far as images come in no particular order. The difference
 must also be large enough to matter. Images of classes that the new model no longer has are expected to go to the
-others, and count so before, too.
+others, and are counted as if they had gone there before.
 """
 
 from __future__ import annotations
@@ -103,8 +103,8 @@ def _log_ways(count: int, chosen: int) -> float:
 def from_journal(journal: Path, digest: str, outputs: Sequence[Path]) -> list[Observation]:
     """Read from the journal the last images that a checkpoint has classified, oldest first.
 
-    ``outputs``: where they were filed. Nothing where there is no journal, or none that can be read now: a model is
-    judged by less then, and serves.
+    ``outputs``: where they were filed. Nothing where there is no journal, or none that can be read now: the model is
+    then judged by less, and used all the same.
     """
     if not journal.exists():
         return []

@@ -320,7 +320,7 @@ class Reloader:
 
     @property
     def given_up(self) -> Rejection | None:
-        """Why the published checkpoint is not in use although it could be loaded; None where that is not so."""
+        """Why the published checkpoint is not tried again; None where it was not rejected."""
         return self._history.rejected(self._tried) if self._tried else None
 
     # --- other settings, and the end

@@ -1,4 +1,4 @@
-"""Choose the threshold, from which on an image is filed into its class: the user's, or else the checkpoint's own."""
+"""Choose the threshold at which an image is filed as its class: the user's, or else the checkpoint's own."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Threshold:
     """Rule in force, and the reason for its threshold, in words that continue a sentence.
 
     A reason without figures is translated where it is shown: `status` may speak another language than the daemon.
-    ``others``: the folder of unsure images; None where they lie where they are, since all are only tagged.
+    ``others``: the folder of unsure images; None where they stay where they are, since images are only tagged.
     """
 
     rule: DecisionRule
@@ -68,7 +68,7 @@ class Threshold:
 
     @property
     def rolled_up(self) -> str:
-        """Say from when on an image goes into the folder above its class; "" where none does."""
+        """Say how sure it must be to file an image into the folder above its class; "" where none goes there."""
         levels = sorted(self.rule.levels.items())
         if self.value == 0 or not levels:
             return ""
@@ -94,7 +94,7 @@ def in_force(
     *,
     others: str | None = "others",
 ) -> Threshold:
-    """Return the threshold for a checkpoint. ``chosen``: the user's; None: the checkpoint's own, or else the usual one.
+    """Return the threshold for a checkpoint. ``chosen``: the user's; None: the checkpoint's own, or else the default.
 
     A user who chooses 0 wants everything filed, unknown images too. The user's threshold is that of inner folders, too.
     ``rules``: those of classes, which may have thresholds of their own. ``others`` as in `Threshold`.
@@ -109,7 +109,7 @@ def in_force(
 
 
 def inner_folder_rules(chosen: float | None, metadata: Metadata) -> list[str]:
-    """Say for each depth of inner folders from when on an image goes there, and what is promised of that.
+    """Say for each depth of inner folders how sure an image must be to go there, and what is promised of that.
 
     The deepest comes first, as it is decided. ``chosen`` as in `in_force`. The list is empty where no class lies in a
     folder of others.

@@ -22,13 +22,14 @@ STRENGTHS = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 1.0)
 #: So many judged images are enough to choose a strength by.
 _MANY_IMAGES = 1000
 #: The strength that is best in most cases. A weaker penalty than this must lower the loss by at least this share: a
-#: smaller gain is chance, by which the weakest would win with few images. Up to it, as much more loss is accepted, but
-#: not with many images, where the strongest is best if labels are wrong.
+#: smaller gain is chance, by which the weakest would win with few images. Between a stronger penalty and this one the
+#: weaker wins even if its loss is higher by up to that share; but not with many images, where the strongest is best if
+#: labels are wrong.
 USUAL_STRENGTH, _LEAST_GAIN = 3e-3, 0.01
 #: The shrinkages of the covariance to try in discriminant analysis, and the one that is the best with many images.
 SHRINKAGES, _USUAL_SHRINKAGE = (0.3, 0.6, 0.9), 0.6
 
-#: The name of the mean of the two.
+#: The name of the head whose logits are the mean of those of a gradient and a logistic head.
 MEAN = mark("the mean of gradient and logistic")
 #: The kinds of heads that are fitted; ``mean`` is that of gradient and logistic.
 Kind = Literal["logistic", "gradient", "mean", "discriminant"]
@@ -108,15 +109,15 @@ def _prefixed(view: str, kind: str) -> str:
 def logistic_candidate(view: View, strengths: Sequence[float] = STRENGTHS, *, full: bool = True) -> CandidateHead:
     """Return the logistic head of the best strength; for ``full`` see `fit_logistic`.
 
-    Where many images judge, an exact fit is no better than a rough one; with few, the heads of the folds and the one of
-    all images may be stopped so far apart that the temperature of the former does not suit the latter.
+    With many judged images, an exact fit is no better than a rough one. With few, a rough fit may stop the heads of the
+    folds and the one of all images so far apart that the temperature of the former does not suit the latter.
     """
     from_texts = view.task.start is not None
     kind = mark("logistic from texts, C {strength:g}") if from_texts else mark("logistic, C {strength:g}")
     best = strengths[0] if len(strengths) == 1 else _best_strength(view, strengths)
     many = _many(view.task)
     # A weak penalty leaves the loss of few images so flat that where the fit ends depends on where it starts: it starts
-    # as it did when it was the best, or its heads would be others than those that were judged.
+    # as it did in the comparison, or its heads would not be those that were compared.
     path = [best] if many or best <= USUAL_STRENGTH else [strength for strength in strengths if strength <= best]
     *_, heads = fit_logistic(view.task, path, tolerance=ROUGH if many else EXACT, full=full)
     return replace(view.candidate_from(kind, heads, strength=best), strength=best)
@@ -125,9 +126,9 @@ def logistic_candidate(view: View, strengths: Sequence[float] = STRENGTHS, *, fu
 def _best_strength(view: View, strengths: Sequence[float]) -> float:
     """Return the strength of the lowest loss on some of the folds; weaker than usual only if its loss is clearly lower.
 
-    Weaker penalties take longer to fit: no more are tried once two in a row were no better (one, with many images).
-    With few images, heads are better so. Where many judge, heads along the main directions choose the same strength in
-    half of the time; with few they may take one that is far too weak.
+    Weaker penalties take longer to fit: no more are tried once two in a row were no better, or with many images one.
+    With many images, heads that are fitted along the main directions alone choose the same strength in half of the
+    time; with few, they may choose one that is far too weak.
     """
     many = _many(view.task)
     failures_in_a_row = 1 if many else 2
@@ -160,7 +161,7 @@ def gradient_candidate(view: View, options: GradientOptions, on_epoch: OnEpoch |
 
 
 def discriminant_candidate(view: View, shrinkages: Sequence[float] = (), *, full: bool = True) -> CandidateHead:
-    """Return the head of discriminant analysis with the best of these shrinkages, or without any, of the usual ones.
+    """Return the head of discriminant analysis with the best of these shrinkages; if none are given, of the usual ones.
 
     Unless it is ``full``, the covariance is that along the main directions, which takes a tenth of the time.
     """

@@ -36,10 +36,10 @@ class Choice:
 
     ``out_of_fold`` holds the logits (judged images, classes) of the ``judged`` images (n,), each from a head that was
     not fitted on it. Inputs are features at unit length, or what ``pretrained`` makes of the features. ``span`` tells
-    unknown images, ``missing_classes`` what would become of the images of a class that is missing, and ``growth`` what
-    more images would bring; all three are None with too few images or classes. ``winner`` names the chosen candidate;
-    ``label`` is that name, and ``reason`` why it was chosen, in the user's language. ``recipe`` is how it was fitted,
-    without unlabelled images, and ``texts`` the head that it starts from, if any.
+    which images are unknown, ``missing_classes`` what would become of the images of a missing class, and ``growth``
+    what more images would bring; all three are None with too few images or classes. ``winner`` names the chosen
+    candidate; ``label`` is that name, and ``reason`` why it was chosen, in the user's language. ``recipe`` is how it
+    was fitted, without unlabelled images, and ``texts`` the head that it starts from, if any.
     """
 
     head: Linear

@@ -145,7 +145,7 @@ class _ViewComparison:
 
     The first view is the plain one, of the features. A view as classes replaces it only where that is clearly better;
     otherwise the view is dropped, since it takes as much memory as the features, and only its candidates stay.
-    ``extra`` is the candidate by which the plain view was compared, where that is none of its own.
+    ``extra`` holds the candidate that stood for the plain view in the comparison, where it is none of ``logistic``.
     """
 
     views: Sequence[View]
@@ -176,9 +176,9 @@ class _ViewComparison:
         """Compare the two views with few images: at one strength, averaged over all divisions into folds.
 
         With the best strength of each view and one division, the gains of 16 scenes a class, in standard errors,
-        overlap with those of 16 ants and bees; this way, in fifteen draws each, scenes have less than 1, ants and bees
-        more than 1.25. Accuracy of ants and bees on fold 4 is .956 (``python -m tests.benchmarks.choosing --rights``),
-        with the features themselves .927. With 8 a class it is still a guess.
+        overlap with those of 16 ants and bees; this way, in fifteen draws each, scenes gain less than 1, ants and
+        bees more than 1.25. Accuracy of ants and bees on fold 4 is .956 (``python -m tests.benchmarks.choosing
+        --rights``), with the features themselves .927. With 8 a class it is still a guess.
         """
         plain_candidate, plain_losses = _refold(plain, redrawn_folds)
         class_candidate, class_losses = _refold(classes, redrawn_folds)
@@ -279,13 +279,13 @@ def _choose_kind(
     """Fit the other kinds of head on a view; return them, the winner among them and ``logistic``, and the reason.
 
     The mean of gradient and logistic wins by default: which of near equals is ahead is chance, and the mean varies
-    least. Of two sets with all images and with 16 a class, over five folds and three seeds, it was the best or next to
-    it in accuracy and log-loss. A single head must have more images right as well as a clearly lower loss: where few
-    images are all right, the head that is too sure has the lowest.
+    least. On two sets, with all images and with 16 a class, over five folds and three seeds, it was the best or the
+    second best in accuracy and log-loss. A single head must have more images right as well as a clearly lower loss:
+    where few images are judged and all are right, an overconfident head has the lowest loss.
 
-    As classes, most inputs are nearly 0 and some far from it, so noise and Gaussians do not suit them: on fold 4 of
-    ants and bees log-loss .072 with logistic, .086 with gradient, .090 with discriminant, and .11, .20 and .22 with 16
-    images a class. There logistic wins by default, unless gradient is clearly better.
+    In a view as classes, most inputs are nearly 0 and some far from it, so noise and Gaussians do not suit them: on
+    fold 4 of ants and bees log-loss .072 with logistic, .086 with gradient, .090 with discriminant, and .11, .20 and
+    .22 with 16 images a class. There logistic wins by default, unless gradient is clearly better.
     """
     best_logistic = _lowest_loss(logistic)
     if view.pretrained is not None:
@@ -301,7 +301,8 @@ def _choose_kind(
     mean = candidates.mean_candidate(view, candidates.MEAN, gradient, best_logistic)
     discriminant = candidates.discriminant_candidate(view, full=False)
     if not clearly_lower(mean.losses, discriminant.losses):
-        # So its log-loss on unseen images of ten skewed classes is lower by .02 (tests/benchmarks/choosing.py).
+        # In all directions its log-loss on unseen images of ten skewed classes is lower by .02
+        # (tests/benchmarks/choosing.py).
         discriminant = candidates.discriminant_candidate(view)
     others = [discriminant, gradient, mean]
     best = _lowest_loss([*logistic, *others])

@@ -22,8 +22,8 @@ from trainer.heads.linear import one_thread
 Array = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.floating[Any]]
 
-#: Images that the directions are computed from: half of them, but no fewer and no more than this. That many are enough;
-#: the largest number takes a sixth of a second.
+#: Images that the directions are computed from: half of all, within these bounds. That many are enough; the largest
+#: number takes a sixth of a second.
 _FEWEST_IMAGES, _MOST_IMAGES = 512, 1024
 _RANK = 256
 #: Variances below this share of the largest are rounding.
@@ -42,7 +42,7 @@ def principal(moments: Array, count: int) -> tuple[Floats, Floats]:
 
 @dataclass(frozen=True)
 class Directions:
-    """Orthonormal columns ``basis`` (width, rank), and the variances (rank,) along them; ``rest``: along any other."""
+    """Orthonormal columns ``basis`` (width, rank), the variances (rank,) along them, and (``rest``) along any other."""
 
     basis: Array
     variances: Array
@@ -51,7 +51,7 @@ class Directions:
     @classmethod
     @one_thread()
     def from_features(cls, scaled: Features) -> Directions:
-        """Find the directions of centred features (n, width); those of a few images span all their features."""
+        """Find the directions of centred features (n, width); with few images, they span all features."""
         count, width = scaled.shape
         some = scaled
         enough = min(max(count // 2, _FEWEST_IMAGES), _MOST_IMAGES)

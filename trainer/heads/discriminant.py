@@ -28,7 +28,7 @@ _MIN_VARIANCE = 0.1
 
 @one_thread()
 def fit_discriminant(task: FittingTask, shrinkages: Sequence[float]) -> list[list[Linear]]:
-    """Fit the heads of every group for each shrinkage (0..1: how far the covariance is drawn to a multiple of one).
+    """Fit the heads of every group for each shrinkage (0..1: from the covariance to a multiple of the identity).
 
     The covariance is that along the main directions; in any other direction the variance is taken to be the same.
     """
@@ -44,8 +44,8 @@ def fit_discriminant(task: FittingTask, shrinkages: Sequence[float]) -> list[lis
 
 @dataclass(frozen=True)
 class _Moments:
-    """Sums over images: their number by class (classes, 1), the features by class (classes, width), all their squares,
-    and the products along the main directions (rank, rank).
+    """Sums over images: their number by class (classes, 1), the features by class (classes, width), the squares of
+    all features, and the products along the main directions (rank, rank).
     """
 
     counts: Array
@@ -80,7 +80,7 @@ class _Moments:
 class _Gaussians:
     """Classes' means (classes, width), the same along the main directions of the inputs, and the covariance there.
 
-    ``variance`` is the mean of all features, ``rest`` that in directions which are not among the main ones.
+    ``variance`` is the mean variance of all features, ``rest`` that in any direction other than the main ones.
     """
 
     means: Array

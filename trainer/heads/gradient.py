@@ -28,7 +28,7 @@ _FEWEST_NOISE_ROWS, _MOST_NOISE_ROWS = 1024, 4096
 #: head, which is served, is hardly better with more: on fold 4 of five sets, with all images and with 16 and 5 a class,
 #: its log-loss is .5422 with one, .5416 with two, .5422 with four. Where images and classes are many it is one.
 _MOST_MEMBERS = 2
-#: Images times columns that members share.
+#: At most so many images times columns times members are fitted, but at least one member.
 _WORK = 400_000
 #: Values that AdamW goes over at once, so that they are in the processor's cache for all of its steps.
 _BLOCK = 1 << 15
@@ -104,7 +104,7 @@ class _Layer:
         task = self._task
         inputs = task.scaled[rows]
         inputs += self._noise[random.integers(0, len(self._noise), rows.shape)]
-        # Images come last, as in logistic regression: sums over few classes take less time so.
+        # Images come last, as in logistic regression: sums over few classes take less time then.
         logits = (self._weight @ inputs.transpose(0, 2, 1) + self._bias).reshape(self._members, *self._groups, -1)
         if task.start is not None:
             logits += task.offset[rows].transpose(0, 2, 1)[:, None]

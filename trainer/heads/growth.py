@@ -19,15 +19,15 @@ from trainer.measuring.calibration import Labels, Logits
 
 Mistakes = npt.NDArray[np.float32]
 
-#: Heads are fitted on so many different quarters, or on one where those of that make many mistakes.
+#: Heads are fitted on so many different quarters, but on one only if its heads make so many mistakes.
 _QUARTERS, _MANY_MISTAKES = 2, 400
 _STRENGTH = 3e-3
 #: With fewer judged images, or fewer mistakes by the heads fitted on a quarter, there is no estimate.
 _MIN_IMAGES, _MIN_MISTAKES = 100, 20
 #: With more images there is no estimate: a copy of a quarter of gigabytes would take too much memory.
 _MAX_IMAGES = 50_000
-#: A class's own mistakes count as much as those of all classes once it has so many. Measured as above, 30 was the best
-#: of 0 to 1e6.
+#: A class's own mistakes weigh as much as those of all classes once there are so many. Measured as above, 30 was the
+#: best of 0 to 1e6.
 _PRIOR = 30.0
 #: Resamples of the judged images, and the quantiles between which the result lies four times in five.
 _RESAMPLES, _RANGE = 200, (0.1, 0.9)
@@ -42,7 +42,7 @@ class Growth:
 
 @dataclass(frozen=True)
 class Outlook:
-    """A class (its position), its mistakes, and how many of them twice the images of every class would avoid.
+    """A class (its position), its mistakes, and how many of them would be avoided with twice as many images.
 
     ``avoided`` is an estimate, which likely lies between ``low`` and ``high``.
     """
@@ -57,7 +57,7 @@ class Outlook:
 def measure_growth(task: FittingTask, strength: float = _STRENGTH, out_of_fold: Logits | None = None) -> Growth | None:
     """Fit heads on a quarter and on all of the images; None with too few images for an estimate, or too many.
 
-    ``out_of_fold`` holds the logits of those fitted on all with this strength, where these are known already.
+    ``out_of_fold``: logits of heads fitted on all images with this strength, if they are known already.
     """
     if task.judged.sum() < _MIN_IMAGES or len(task.labels) > _MAX_IMAGES:
         return None
@@ -137,7 +137,7 @@ def class_outlooks(growth: Growth, labels: Labels) -> list[Outlook]:
 
 
 def _overall_ratio(growth: Growth) -> float:
-    """Return the share of the mistakes with a quarter of the images that is left with all of them, over all classes."""
+    """Return what share of the mistakes with a quarter of the images is left with all of them, over all classes."""
     with_quarter, with_all = growth.mistakes
     return min(float(with_all.sum() / with_quarter.sum()), 1.0)
 

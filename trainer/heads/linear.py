@@ -1,7 +1,7 @@
 """Heads: linear classifiers on features that were computed once.
 
 Each part's features are brought to unit length and centred, and each part is divided by one number (its standard
-deviation over all features); held-out log-loss was lower so than with every feature divided by its own.
+deviation over all features); that gave a lower held-out log-loss than to divide every feature by its own.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def one_thread() -> Iterator[None]:
 
 @cache
 def _libraries() -> ThreadpoolController:
-    """Return the loaded libraries that have threads; those of numpy and scipy are by now.
+    """Return the loaded libraries that have threads; NumPy and SciPy have loaded theirs by now.
 
     To look for them each time took 0.1 s of the 1.2 s in which a head is chosen for 1,000 images.
     """
@@ -118,7 +118,7 @@ class Linear:
 
 @dataclass(frozen=True)
 class Epoch:
-    """One epoch of gradient descent: losses in nats, accuracy in 0..1; the held-out ones are nan without images."""
+    """One epoch of gradient descent: losses in nats, accuracy in 0..1; held-out ones are NaN if none is held out."""
 
     number: int
     train_loss: float

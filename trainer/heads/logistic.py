@@ -24,11 +24,11 @@ EXACT = 3e-4
 #: The same where heads are only compared, and along the main directions, which are not the end.
 ROUGH = 1e-3
 _MAX_ITERATIONS = 200
-#: The curvature of the loss along a direction of variance 1 is p (1 - p) of a class, on average over images: about one
-#: in as many as there are classes, but less than this. Measured with 96 classes and a weak penalty: 19 steps instead of
+#: The curvature of the loss along a direction of variance 1 is p (1 - p) of a class, on average over images: about
+#: 1 / classes, but at most this. Measured with 96 classes and a weak penalty: 19 steps instead of
 #: 51 with the same for all.
 _MOST_CURVATURE = 0.05
-#: So many directions are scaled one by one in the full fit: the others are flatter than the penalty.
+#: So many directions are scaled one by one in the full fit: along the others the loss curves less than the penalty.
 _STEEP = 64
 #: Logits that are computed at once: so few stay in the processor's cache.
 _BLOCK = 1 << 18
@@ -66,7 +66,7 @@ def fit_logistic(
 
 @dataclass(frozen=True)
 class _Scale:
-    """What the optimiser's variables are multiplied by: ``rows`` (width + 1, 1) and, in a ``basis``, ``factors`` more.
+    """What the optimiser's variables are multiplied by: ``rows`` (width + 1, 1), plus ``factors`` along a ``basis``.
 
     ``basis`` (width, steep) is orthonormal; ``factors`` and the ``inverse`` that undoes them are (steep, 1).
     """
@@ -92,7 +92,7 @@ class _Scale:
         return cls(rows, np.ascontiguousarray(directions.basis[:, :_STEEP]), factors, inverse)
 
     def apply(self, variables: Values) -> Values:
-        """Return the values (width + 1, columns) of variables; this is symmetric, so it turns gradients as well."""
+        """Return the values (width + 1, columns) of variables. It is symmetric, so it serves for gradients as well."""
         return self._with(variables, variables * self.rows, self.factors)
 
     def undo(self, values: Values) -> Values:
@@ -106,7 +106,7 @@ class _Scale:
 
 
 def _scale_of(variance: npt.ArrayLike, penalty: float, classes: int) -> Values:
-    """Return what makes the loss curve alike along directions of such variances."""
+    """Return the scales that make the loss curve the same along directions of these variances."""
     curvature = min(_MOST_CURVATURE, 1 / classes)
     return np.sqrt(curvature / (curvature * np.asarray(variance, np.float64) + penalty))
 
@@ -137,7 +137,7 @@ def _cost(
     rows = max(64, _BLOCK // columns)
     for start in range(0, images, rows):
         block = slice(start, start + rows)
-        # Images come last: sums over few classes take a tenth of the time so, which was half of that of all.
+        # Images come last: sums over few classes then take a tenth of the time, and they took half of all.
         loss, residual = _residual(weight @ inputs[block].T + bias, task, block)
         cost += loss / images
         residual /= np.float32(images)

@@ -7,23 +7,23 @@ refused than by the distance alone.
 
 How much the energy counts is learned from classes that are left out in turn, whose images then stand in for unknown
 ones. The heads without them are fitted again: a head that has learned what a class is not like knows its images too
-well. Where the column of a class was only dropped, 45 % of the images of six scenes were refused; 24 % were, in truth.
+well. With only its column dropped, 45 % of the images of six scenes were refused; with heads that never saw it, 24 %.
 
 Measured with the embedded backbone as means over each class left out, on images of fold 4 and with limits at which 2 %
 of the known images are refused out of fold (``python -m tests.benchmarks.unknowns``): of the images of the missing
 class 22 % of scenes are refused (13 % by the distance alone), 25 % instead of 12 % where one label in twenty is wrong,
 and of small photographs 1 to 10 % either way. Insects among scenes are refused as well as before (99.5 to 99.8 %).
-Little is won where the threshold is high: what is mistaken with certainty has little energy, as known images have.
+Little is won where the threshold is high: an image that is surely mistaken has as little energy as known images.
 
 The rest was measured before these heads were fitted along the main directions alone. With 16 to 30 images a class the
 gain was 0 to 6 %. Other scores were tried beside the distance. In place of the energy, the greatest probability refuses
 21 % of scenes where the energy refuses 22 %, the distance from the nearest class mean 17 %, ten nearest neighbours in
-the span 22 % (and insects only to 89 %), the logits of discriminant analysis 25 %, for a second head. With the energy,
-nearest neighbours add 2 %, these logits 3 %, the nearest class mean nothing. The larger of two scores, each with its
-limit, refuses fewer than their sum (19 to 21 %).
+the span 22 % (and insects only to 89 %), the logits of discriminant analysis 25 %, at the cost of a second head. With
+the energy, nearest neighbours add 2 %, these logits 3 %, the nearest class mean nothing. The larger of two scores, each
+with its limit, refuses fewer than their sum (19 to 21 %).
 
-Not measured: CLIP and the hybrid, of which no trained weights were at hand, and so int8, which only transformers run
-in. The golden samples of a checkpoint only bound how far int8 may change the strangeness.
+Not measured: CLIP and the hybrid, for want of trained weights, and so not int8 either, in which only transformers
+run. The golden samples of a checkpoint only bound how far int8 may change the strangeness.
 """
 
 from __future__ import annotations
@@ -42,12 +42,13 @@ from trainer.heads.task import FittingTask, Mask
 from trainer.heads.unknown import Distances, Span, limit_of, out_of_fold_distances
 from trainer.measuring.calibration import Labels, Logits, log_probabilities
 
-#: How much a spread of the energy may count beside one of the distance. More than that misses what is like no known
+#: How much a spread of the energy may count beside one of the distance. A larger weight misses what is like no known
 #: image at all: of small photographs of things, 98.8 % were refused among scenes with 1, 95 % with 2 and 90 % with 4.
 _USUAL_WEIGHT, _OTHER_WEIGHTS = 1.0, (0.5, 2.0)
 #: Another weight than the usual is taken if it refuses so much more of the images of classes left out.
 _CLEARLY = 0.05
-#: Up to so many classes are left out one by one; more of them in so many groups, and more than `_MANY_CLASSES` in few.
+#: Up to `_GROUPS` classes are left out one by one, more in so many groups, and more than `_MANY_CLASSES` in
+#: `_FEW_GROUPS`.
 _GROUPS, _FEW_GROUPS, _MANY_CLASSES = 10, 5, 50
 #: Images that the heads without some classes are fitted on, at most.
 _IMAGES = 3000
@@ -55,7 +56,7 @@ _IMAGES = 3000
 _MIDDLE, _NO_SPREAD = (1 / 6, 5 / 6), 1e-6
 #: With fewer classes nothing is left to choose among when one is left out.
 _MIN_CLASSES = 3
-#: With fewer classes nothing is told of missing ones: two are left when one is left out, and the likelier of two is
+#: With fewer classes nothing can be said of missing ones: two are left when one is left out, and the likelier of two is
 #: never less than half sure.
 _MIN_CLASSES_TO_TELL = 4
 
@@ -133,7 +134,7 @@ def with_energies(
     """Add the energy to a span; tell also what would become of images of a missing class, None if that cannot be told.
 
     ``logits`` (judged, classes) of the chosen head are calibrated and out of fold. Heads without some classes are
-    fitted like ``reference``, a logistic one, which judges the known images beside them.
+    fitted like ``reference``, a logistic one, whose predictions for the known images set their limit.
     """
     if task.classes < 2:
         return span, None
@@ -166,7 +167,7 @@ def _leave_classes_out(span: Span, task: FittingTask, reference: CandidateHead) 
     group_of[present] = np.arange(len(present)) % (_GROUPS if len(present) <= _MANY_CLASSES else _FEW_GROUPS)
     rows = _balanced(task.labels)
     inputs, labels = task.inputs.rows(rows), task.labels[rows]
-    # Where the classes of a group make up a fold, the head of this fold never saw them.
+    # The images of each group are a fold, so that the head of this fold has never seen their classes.
     folds = group_of[labels]
     compared = FittingTask(inputs, labels, task.classes, folds, task.start, serves=False)
     (heads,) = fit_logistic(compared, [reference.strength], full=False)
@@ -184,7 +185,7 @@ def _leave_classes_out(span: Span, task: FittingTask, reference: CandidateHead) 
 
 
 def _balanced(labels: Labels) -> Labels:
-    """Return the positions of up to `_IMAGES` images, at random, as many of each class as there are."""
+    """Return the positions of up to `_IMAGES` images, at random, and as evenly over the classes as can be."""
     random, ranks = np.random.default_rng(0), np.empty_like(labels)
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)

@@ -5,18 +5,19 @@ Every fold's head predicts the unlabelled images, and each prediction is mixed w
 images and on these predictions: the surer one is, the more it counts, and all classes count the same, since nobody
 knows how often each occurs among the unlabelled images. No head gets to know a label that it is judged by.
 
-Measured with 2 and 5 labelled images a class of six sets (tests/benchmarks/unlabelled.py; of 60 classes only with 2):
+Measured with 2 and 5 labelled images a class on six sets (tests/benchmarks/unlabelled.py; with 60 classes only 2):
 accuracy on fold 4 rises by .031 with unlabelled images in equal shares, by .011 where they are skewed 1:20, and by .009
-with strangers among them, and falls by up to .028 in single sets. Taken only where they clearly help, which is so in
-43 % of draws, they bring .016, .004 and .003, and no set loses more than .004. Taken only where the head served
-otherwise is not better either, which is so in 31 %, they bring .010, .004 and .003, and no set loses more than .002: a
-little is lost with equal shares, but no fit is worse than the one without them by the figures that decide whether it is
-published.
+with images of another set among them, and falls by up to .028 in single sets. Taken only where they clearly help, which
+is so in 43 % of draws, they bring .016, .004 and .003, and no set loses more than .004. Taken only where the head
+served otherwise is not better either, which is so in 31 %, they bring .010, .004 and .003, and no set loses more than
+.002: a little is lost with equal shares, but no fit is worse than the one without them by the figures that decide
+whether it is published.
 
-These figures are of heads that were not yet fitted along the main directions. Other ways were worse. From the labels
-themselves, the unlabelled images are recognised worse than by the head where they are skewed. With more of the
-neighbours or with soft labels, part of the gain goes; where a class counts as often as it is predicted, or unlabelled
-images as much as labelled ones, skewed sets lose. Twice in a row is better with equal shares and worse with strangers.
+These figures are of heads that were not yet fitted along the main directions. Other ways were worse. Labels that are
+spread, in place of a head's predictions, recognise unlabelled images worse where these are skewed. With a larger share
+of the neighbours or with soft labels, part of the gain goes; where a class counts as often as it is predicted, or
+unlabelled images as much as labelled ones, skewed sets lose. Two rounds of it are better with equal shares, and worse
+with images of another set.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ class _WeightedTask(FittingTask):
 
 @dataclass(frozen=True)
 class Propagation:
-    """The ``candidate`` fitted with as many unlabelled ``images``, and what tells whether it is better than ``best``.
+    """A ``candidate``, the number of its unlabelled ``images``, and what tells whether it is better than ``best``.
 
     ``best`` is the head that is served otherwise. ``losses`` and ``plain_losses`` (judged images,) are log-losses out
     of fold with and without unlabelled images: those of the two heads, or, where images are few, those of logistic

@@ -6,8 +6,8 @@ all of another set (area under the ROC curve; scenes against insects and small o
 objects): residual .996 .994 .998 .995. Before the basis was found along the main directions alone it was .997 .994 .999
 .996, beside shrunk Mahalanobis distance .997 .995 .999 .997 (which takes a matrix of 6.5 MB), cosine to the nearest
 class mean .997 .993 .993 .972, energy .980 .978 .835 .799, and the greatest probability .952 .937 .835 .799. Relative
-Mahalanobis distance was of no use. None of them finds a class of scenes reliably that was left out: what resembles
-the known images is told by the energy besides (`trainer.heads.missing_classes`) and by the threshold.
+Mahalanobis distance was of no use. None of them reliably refuses a class of scenes that was left out: what resembles
+the known images is refused by the energy (`trainer.heads.missing_classes`), or is under the threshold.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ Distances = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Span:
-    """The ``basis`` (rank, width) of the directions in which known images vary, and how far from it one is unknown.
+    """The ``basis`` (rank, width) of the directions in which known images vary, and the ``limit``: farther is unknown.
 
     ``distances`` (n,) are out of fold: each from a basis that was fitted without the image; NaN where not judged. With
     an ``energy_weight`` they are sums, see `models.checkpoints.metadata.Unknown` and `trainer.heads.missing_classes`.
@@ -99,7 +99,7 @@ def out_of_fold_distances(inputs: Inputs, folds: Folds, rank: int) -> Distances:
     for fold in sorted({*folds.tolist()} - {NEVER}):
         held_out = folds == fold
         rows, count = np.flatnonzero(held_out), int((~held_out).sum())
-        blocks = [rows[start : start + _ROWS] for start in range(0, len(rows), _ROWS)]  # nor is there one of the fold
+        blocks = [rows[start : start + _ROWS] for start in range(0, len(rows), _ROWS)]  # no copy of the fold either
         mean = (total - sum(scaled[block].sum(axis=0, dtype=np.float64) for block in blocks)) / count
         mean_along = (total_along - along[held_out].sum(axis=0, dtype=np.float64)) / count
         products = along[held_out].T @ along[held_out] + count * np.outer(mean_along, mean_along)
@@ -122,8 +122,8 @@ def _basis(inputs: Inputs, moments: Features, rank: int) -> Basis:
     """Return the ``rank`` principal directions (rank, width) of images with these second moments (size, size).
 
     The moments are those along the main directions of the inputs, among which the principal ones of any large part are.
-    With half as many of these, a third more of the known images was refused: the first ones suit the images best that
-    they were found by.
+    With half as many of these, a third more of the known images were refused: the first ones best fit the very images
+    that they were computed from.
     """
     # Not quite orthonormal, as the main directions of few images are not.
     directions = inputs.directions.basis @ principal(moments, rank)[1]

@@ -80,7 +80,7 @@ def _class_changes(old: Sequence[str], new: Sequence[str], run: str) -> str:
 
 
 def _outcomes(run: Path, current: Checkpoint, samples: Sequence[Sample], store: WeightsStore) -> list[_Outcome | None]:
-    """Return the current run's out-of-fold outcome for each sample; None where it was fitted on it, or on failure."""
+    """Return the current run's out-of-fold outcome for each sample; None where it was fitted on that, or on failure."""
     split = read_split(run)
     recorded = {} if split is None else split.held_out
     fitted = frozenset() if split is None else split.never_held_out | {sha256 for sha256, _ in split.held_out}

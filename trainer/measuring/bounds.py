@@ -6,7 +6,7 @@ from scipy.special import betaincinv
 
 
 def upper_bound(mistakes: int, count: int, confidence: float) -> float:
-    """Return the share of mistakes not exceeded, with ``confidence``, after ``mistakes`` among ``count`` images.
+    """Return the share of mistakes that, with ``confidence``, is not exceeded: ``mistakes`` of ``count`` were found.
 
     One-sided Clopper-Pearson (Biometrika 1934): the largest share with which so few mistakes are not too unlikely.
     """

@@ -45,7 +45,7 @@ class Evaluation:
         )
 
     def filed_as(self) -> list[tuple[Fate, str | None]]:
-        """Return what the daemon does with every readable image by itself, and what it is filed as, if it is."""
+        """Return the fate of every readable image, each decided by itself, and what it is filed as, if it is."""
         classifier = self.opened.classifier
         return filed_as(classifier.metadata.rule, classifier.tree, self.probabilities, are_unknown(self.strangeness))
 

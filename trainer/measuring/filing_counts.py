@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 
 class LevelCounts(NamedTuple):
-    """How many images are ``filed`` into inner folders of a ``depth`` (0: those of classes), and are ``wrong`` there.
+    """How many images are ``filed`` into the folders of a ``depth`` (0: those of classes), and how many wrongly.
 
-    They are at least as probable there as ``threshold``.
+    Each belongs there with at least the probability ``threshold``.
     """
 
     depth: int
@@ -22,8 +22,8 @@ class LevelCounts(NamedTuple):
 class ThresholdCounts:
     """How many of ``images`` the daemon files (``filed``), and how many of these are ``wrong`` where they are filed.
 
-    ``unknown`` ones are refused because they are unlike all known images; all others are less sure than ``threshold``.
-    ``levels`` counts those that are filed by where that is: into the folder of a class, then into inner folders.
+    ``unknown`` ones are refused because they are unlike all known images; the rest are unsure. ``levels`` counts the
+    filed ones by place: in the folders of classes, then in inner folders of each depth.
     """
 
     threshold: float

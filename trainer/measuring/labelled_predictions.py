@@ -102,7 +102,7 @@ class LabelledPredictions:
         return bounds.interval(int(self.right.sum()), len(self.labels))
 
     def chance_agreement(self) -> tuple[float, float]:
-        """Return the mean and the standard deviation of right images if the predictions were shuffled among the images.
+        """Return mean and standard deviation of the number of right images, were predictions shuffled among the images.
 
         Cohen's kappa (1960) calls this agreement by chance; the deviation is that of Hoeffding (1951) for permutations.
         """
@@ -211,7 +211,7 @@ class LabelledPredictions:
         )
 
     def mistakes_within(self, depth: int) -> Mask:
-        """Tell the mistakes (n,) in whose case the class and the one predicted lie in the same folder of a depth."""
+        """Tell which images (n,) are mistaken for a class that lies in the same folder of this depth as their own."""
         group = self.tree.group_at(depth)
         within: Mask = ~self.right & (group[self.labels] >= 0) & (group[self.labels] == group[self.predicted])
         return within
@@ -227,7 +227,7 @@ class LabelledPredictions:
         return LabelledPredictions(folders, position[self.labels], sums.T, self.unknown)
 
     def among(self, rows: npt.NDArray[np.int64] | Mask) -> LabelledPredictions:
-        """Return those for some of the images (positions or a mask)."""
+        """Return the predictions for some of the images (positions or a mask)."""
         unknown = None if self.unknown is None else self.unknown[rows]
         return LabelledPredictions(self.classes, self.labels[rows], self.probabilities[rows], unknown)
 

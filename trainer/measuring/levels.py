@@ -1,7 +1,7 @@
 """Thresholds of inner folders: from which probability on an image that is sure of no class is rolled up into one.
 
-The threshold of each depth is found, the deepest first, on the images that no deeper one files, as in
-`measuring.promises`; its promise is about what is filed at that depth alone. These images were too unsure for the
+The threshold of each depth is found as in `measuring.promises`, the deepest first, on the images that no deeper one
+files; its promise is about what is filed at that depth alone. These images were too unsure for the
 folders of classes, so they are fewer and harder than all. Images are filed at a depth only if the share that was asked
 for can be promised there, or the larger one that the folders of classes have: inner folders may take images out of the
 others, but must not make filing less accurate.
@@ -35,8 +35,8 @@ def find_levels(
 ) -> list[Level]:
     """Find the thresholds of inner folders on judged images, where those of classes have ``threshold``.
 
-    ``first`` are the positions of the images that count for a promise: one of near duplicates. ``shares`` are shares of
-    mistakes; the first one that can be promised is.
+    ``first`` are the positions of the images that count for a promise: one of each group of near duplicates. ``shares``
+    are shares of mistakes; the first that can be promised is taken.
     """
     levels: list[Level] = []
     counted = predictions.among(first)

@@ -27,7 +27,7 @@ Right = npt.NDArray[np.bool_]
 
 
 def mcnemar(first: Right, second: Right) -> float:
-    """Return the probability that two equally good classifiers differ at least so much on these images (n,).
+    """Return the probability that two equally good classifiers differ at least this much on these images (n,).
 
     McNemar's exact test (Psychometrika 1947): only images that exactly one of the two is right about count, and by
     chance each is right about half of these. That binomial distribution is symmetric, so that twice one tail is exact.
@@ -121,7 +121,7 @@ class Comparison:
 def compare_pair(
     classified: Classified, matches: Sequence[ClassMatch], classes: Sequence[Sequence[str]], names: list[str]
 ) -> Comparison:
-    """Compare two checkpoints on the images whose class both know, if any; each sequence has one item for each."""
+    """Compare two checkpoints on the images whose class both know, if any. All sequences have two items."""
     common = [
         row for row, file in enumerate(classified.files) if all(file.label in match.positions for match in matches)
     ]

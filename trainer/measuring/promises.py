@@ -12,9 +12,9 @@ with a binary search.
 
 The bound does not cover images of another kind, or another mixture of classes. It also ignores two things. The served
 head was fitted on all images, and the judging heads only on most of them: it is taken to be no worse than they are. And
-the judged images also chose the kind of head and the epoch of fine-tuning. Choosing the head flatters nothing that can
-be measured (tests/benchmarks/trust.py, accuracy of the judged images and of unseen ones: .792 and .794 of animals that
-are alike, .696 and .702 of skewed classes); choosing the epoch may.
+the judged images also chose the kind of head and the epoch of fine-tuning. Choosing the head makes no difference that
+can be measured (tests/benchmarks/trust.py, accuracy of the judged images and of unseen ones: .792 and .794 of animals
+that are alike, .696 and .702 of skewed classes); choosing the epoch may.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ def find_promise(confidence: Confidence, right: Mask, max_error: float, certaint
     thresholds = np.maximum(np.nextafter(ranked[sizes], np.float32(2)), np.float32(0))
     filed = np.searchsorted(-ranked, -thresholds, side="right")
     mistakes = np.concatenate([[0], np.cumsum(~right[order])])[filed]
-    # How probable so few mistakes are where a greater share is wrong. Sizes for which ties at the top leave less than
-    # `first` images are not tested, which depends on the confidence alone.
+    # How probable so few mistakes are where a larger share is wrong. Sizes that ties at the top leave with fewer than
+    # `first` images are not tested; which these are depends on the confidence alone.
     failed = bdtr(mistakes, filed, max_error) > 1 - certainty
     start = int(np.searchsorted(filed, first))
     end = start + int(np.append(failed[start:], True).argmax())
@@ -80,9 +80,9 @@ def find_promise(confidence: Confidence, right: Mask, max_error: float, certaint
 def most_promising_size(confidence: Confidence, max_error: float) -> int:
     """Return how many of the surest images to test first: where they are most likely to pass, by the confidence.
 
-    There the mistakes to be expected are the most standard deviations below those that are allowed. The actual mistakes
-    are not looked at. Fewer were filed where the permitted doubt was divided among four sizes to start from (the
-    earlier rule in tests/benchmarks/trust.py). From as few images as can pass, one wrong label among the surest would
+    There the expected mistakes are the most standard deviations below the allowed ones. The actual mistakes are not
+    looked at. Fewer images were filed when the permitted doubt was divided among four sizes to start from (the earlier
+    rule in tests/benchmarks/trust.py). From as few images as can pass, one wrong label among the surest would
     end the sequence at once.
     """
     sure = np.sort(confidence[confidence >= 0])[::-1]
@@ -92,9 +92,9 @@ def most_promising_size(confidence: Confidence, max_error: float) -> int:
 
 
 def _first_size(confidence: Confidence, max_error: float, certainty: float) -> int:
-    """Return how many images the first test covers: as few as permit what `most_promising_size` images permit.
+    """Return how many images the first test covers: the fewest that permit as many mistakes as the most promising size.
 
-    Each test after it covers one image more. It may be more images than there are, since a test takes so many.
+    Each test after it covers one image more. The result may be more than there are: then no test is possible.
     """
     count = most_promising_size(confidence, max_error)
     permitted = np.flatnonzero(bdtr(np.arange(count), count, max_error) <= 1 - certainty)
@@ -133,10 +133,10 @@ def find_estimate(confidence: Confidence, right: Mask, max_error: float) -> Prom
 
 
 def nearest_promise(confidence: Confidence, right: Mask, requested: float) -> Promise | None:
-    """Find the promise of the fewest mistakes, more than ``requested``, that can be made, if it is of any use.
+    """Find the promise with the smallest share of mistakes above ``requested``; None if none up to `MOST_ERROR` holds.
 
-    Smaller shares are tested only while larger ones can be promised. So the certainty is that of one test: if each was
-    tested, and the first to pass taken, several chances to be wrong would add up.
+    Smaller shares are tested only while larger ones can be promised. So the certainty is that of one test: if each were
+    tested and the first to pass taken, several chances to be wrong would add up.
     """
     nearest = None
     for share in sorted((share for share in _NEAR if share > requested), reverse=True):
@@ -153,7 +153,7 @@ def promise_instead(confidence: Confidence, right: Mask, requested: float) -> Pr
     The candidates, in order of preference: the requested share with less certainty; the same as an estimate; a larger
     share. The first two are taken only if their threshold is at least that of the third. If the third is all that can
     be promised, its threshold is raised to (1 - ``requested``) times the confidence of the surest images. (Where labels
-    are wrong, nothing is surer than these allow.) The promise is then that of the lower threshold: that the surer ones
+    are wrong, even the surest are not very sure.) The promise is then that of the lower threshold: that the surer ones
     of its images are no worse than all of them is not tested, but assumed.
 
     ``python -m tests.benchmarks.trust`` counts what is wrong above raised thresholds and above the lower ones.
@@ -171,7 +171,7 @@ def promise_instead(confidence: Confidence, right: Mask, requested: float) -> Pr
 
 
 def surest_only(confidence: Confidence, right: Mask, requested: float) -> float:
-    """Return the threshold where nothing can be promised.
+    """Return the threshold to use where nothing can be promised.
 
     It is at least ``sure_enough(requested)``, and higher than the confidence of every mistake. It may be 1, where a
     mistake is as sure as can be.

@@ -28,7 +28,7 @@ _FEW_FILED = 0.2
 
 @dataclass(frozen=True)
 class Thresholds:
-    """The promises that so many ``judged`` images allow; ``requested`` is the user's share of mistakes, if any.
+    """The promises that ``judged`` images (a number) allow; ``requested`` is the user's share of mistakes, if any.
 
     ``own`` is the threshold that the checkpoint then ships, and ``kept_promise`` what it promises, if anything. Where
     that is not what was requested, ``remedy`` is what would make that possible. ``given`` is the user's threshold, if
@@ -70,7 +70,7 @@ class Thresholds:
         return DEFAULT_THRESHOLD if self.own is None else self.own
 
     def renews(self, base: Metadata) -> bool:
-        """Whether this makes the promise again that had lapsed before, which is that of ``base``."""
+        """Whether this renews the promise of ``base``, which had lapsed."""
         return base.promise_lapsed and self.kept_promise is not None
 
     def with_given(self, threshold: float, *, insisted: bool) -> Thresholds:
@@ -176,7 +176,7 @@ class Thresholds:
 
 
 def _with_lenient(warning: str, lenient: ThresholdCounts, usual: ThresholdCounts) -> str:
-    """Go on from a warning with what the largest standard share of mistakes would file, and the usual threshold."""
+    """Continue a warning with what the largest standard share of mistakes would file, and the default threshold."""
     values = {
         "warning": warning,
         "max_error": f"{100 * max(STANDARD_MAX_ERRORS):g}%",
