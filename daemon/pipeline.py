@@ -33,7 +33,7 @@ from daemon.filing.outcome import Outcome
 from daemon.filing.outcomes import outcome_of, unread
 from daemon.filing.requests import by_ruling, unreadable
 from daemon.journal.journal import JournalBusy
-from daemon.pipeline_settings import PipelineSettings
+from daemon.reloading.pipeline_settings import PipelineSettings
 from daemon.reloading.threshold import Threshold
 from models.checkpoints.metadata import Metadata
 from models.classifier import Classifier, Prediction, Seen

@@ -10,8 +10,8 @@ from loguru import logger
 from daemon.config import RULES_KEY, Settings
 from daemon.monitoring.logs import start_logging
 from daemon.pipeline import Pipeline
-from daemon.pipeline_settings import PipelineSettings
 from daemon.reloading.loader import CheckpointOptions, check_names
+from daemon.reloading.pipeline_settings import PipelineSettings
 from daemon.reloading.reloader import Reloader
 from models.errors import UserError
 from models.text.language import reason, tr

@@ -18,6 +18,7 @@ from daemon.alarms.status import AlarmsHealth
 from daemon.alarms.watch import AlarmWatch
 from daemon.config import Settings, watches_inside
 from daemon.control.control import Control
+from daemon.control.signals import obey_signals
 from daemon.correcting.watch import watch_corrections
 from daemon.decoding.launcher import Launcher
 from daemon.decoding.pool import DecoderPool
@@ -50,10 +51,9 @@ from daemon.monitoring.systemd import Notifier
 from daemon.operations.desk import Desk
 from daemon.operations.methods import operations_at
 from daemon.pipeline import Pipeline
-from daemon.pipeline_settings import PipelineSettings
 from daemon.reconfigure import Configuration
+from daemon.reloading.pipeline_settings import PipelineSettings
 from daemon.reloading.reloader import Reloader
-from daemon.signals import obey_signals
 from daemon.state import control_path, journal_path, lock, state_folder, status_path
 from daemon.watching.skipped import Skipped, SkippedReporter
 from daemon.watching.watcher import InboxWatcher
@@ -203,7 +203,7 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
         loop = WorkLoop(
             watcher, pipeline, reloader, monitor, configuration, housekeeping, turns, corrections, lessons, alarms
         )
-        obey_signals(loop)
+        obey_signals(loop.stop, loop.reconfigure)
         if not once:
             closing.enter_context(StallWatch(monitor, lambda: watcher.asked))
         if control is not None:

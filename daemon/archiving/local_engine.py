@@ -19,7 +19,7 @@ from daemon.filing.filer import Filer, FilingRequest, FilingResult
 from daemon.filing.outcome import Outcome
 from daemon.filing.status import Status, describe
 from daemon.pipeline import ModelFailed, Pipeline
-from daemon.pipeline_settings import PipelineSettings
+from daemon.reloading.pipeline_settings import PipelineSettings
 from models.classifier import Prediction
 from models.inference.runtime import cores
 from models.text.language import tr

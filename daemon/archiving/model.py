@@ -9,9 +9,9 @@ from loguru import logger
 
 from daemon.archiving.ranking import RankingClassifier
 from daemon.config import Settings
-from daemon.pipeline_settings import PipelineSettings
 from daemon.reloading.checkpoint_source import CheckpointFile
 from daemon.reloading.loader import CheckpointOpener, CheckpointOptions
+from daemon.reloading.pipeline_settings import PipelineSettings
 from daemon.reloading.threshold import in_force
 from models.allowed import allow_plugins
 from models.deciding.rule import DecisionRule

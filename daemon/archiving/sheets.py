@@ -20,7 +20,7 @@ from daemon.archiving.stores import Store, StoreFailed, local_path
 from daemon.config import Settings
 from daemon.decoding.decoder import Task
 from daemon.decoding.pool import DecoderPool
-from daemon.pipeline_settings import PipelineSettings
+from daemon.reloading.pipeline_settings import PipelineSettings
 from models.decoding.images import Transform
 from models.files.atomic import atomic_file
 from models.inference.runtime import cores

@@ -22,8 +22,8 @@ from daemon.journal.history import Wanted
 from daemon.journal.records import Filing
 from daemon.operations.resort import LABELLED
 from daemon.pipeline import Pipeline
-from daemon.pipeline_settings import PipelineSettings
 from daemon.reloading.loader import check_names
+from daemon.reloading.pipeline_settings import PipelineSettings
 from models.allowed import allow_plugins
 from models.classifier import Prediction, open_classifier
 from models.deciding.rule import Fate, Ruling

@@ -40,8 +40,8 @@ from daemon.monitoring.logs import start_logging
 from daemon.monitoring.messages import fields, line, shown
 from daemon.monitoring.progress import Progress, bar_fits
 from daemon.pipeline import ModelFailed, Pipeline
-from daemon.pipeline_settings import PipelineSettings
 from daemon.reloading.loader import CheckpointOpener, CheckpointOptions, ComingClassifier
+from daemon.reloading.pipeline_settings import PipelineSettings
 from daemon.state import refuse_inbox_at_work
 from daemon.watching.skipped import Skipped
 from models.allowed import allow_plugins

@@ -4,7 +4,7 @@ To add one, write an entry here and in config.toml, and the translation of its h
 
 - a value of it can be refused, `loading` may need a sentence;
 - a running daemon can take it over, `daemon.reconfigure` needs its name;
-- the pipeline goes by it, `daemon.pipeline_settings.PipelineSettings` needs a field;
+- the pipeline goes by it, `daemon.reloading.pipeline_settings.PipelineSettings` needs a field;
 - `sort` has it, too, the list of that command needs its name.
 """
 

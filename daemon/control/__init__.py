@@ -1,1 +1,1 @@
-"""Control socket through which commands speak to a running daemon."""
+"""Control socket through which commands speak to a running daemon; the signals that it obeys."""

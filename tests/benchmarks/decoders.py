@@ -26,7 +26,7 @@ from daemon.decoding.pool import DecoderPool, Limits
 from daemon.files.source import SourceError, open_source
 from daemon.filing.filer import Filer, Status
 from daemon.pipeline import Pipeline
-from daemon.pipeline_settings import PipelineSettings
+from daemon.reloading.pipeline_settings import PipelineSettings
 from models.classifier import open_classifier
 from models.decoding.images import decode
 from models.errors import ImageError

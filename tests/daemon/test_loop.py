@@ -29,8 +29,8 @@ from daemon.monitoring.monitor import Monitor
 from daemon.monitoring.systemd import Notifier
 from daemon.operations.desk import Operation
 from daemon.pipeline import Pipeline
-from daemon.pipeline_settings import PipelineSettings
 from daemon.reconfigure import Configuration
+from daemon.reloading.pipeline_settings import PipelineSettings
 from daemon.reloading.reloader import Reloader
 from daemon.watching.watcher import InboxWatcher
 from models.weights.store import WeightsStore

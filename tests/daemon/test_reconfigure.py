@@ -15,8 +15,8 @@ from daemon import config
 from daemon.config import Settings
 from daemon.filing.filer import Filer
 from daemon.pipeline import Pipeline
-from daemon.pipeline_settings import PipelineSettings
 from daemon.reconfigure import TAKEN_OVER, Configuration, apply
+from daemon.reloading.pipeline_settings import PipelineSettings
 from daemon.reloading.reloader import Reloader
 from models.classifier import Classifier, open_classifier
 from models.errors import UserError

@@ -17,7 +17,7 @@ from daemon.files.output_mark import OUTPUT_MARK
 from daemon.filing.filer import Filer, Status
 from daemon.journal.journal import Journal
 from daemon.pipeline import Pipeline
-from daemon.pipeline_settings import PipelineSettings
+from daemon.reloading.pipeline_settings import PipelineSettings
 from models.classifier import open_classifier
 from models.weights.store import WeightsStore
 from tests.daemon.conftest import Publish

@@ -9,7 +9,7 @@ import pytest
 
 from daemon.filing.filer import Filer
 from daemon.pipeline import Pipeline
-from daemon.pipeline_settings import PipelineSettings
+from daemon.reloading.pipeline_settings import PipelineSettings
 from models.classifier import Classifier, open_classifier
 from models.weights.store import WeightsStore
 from tests.daemon.conftest import Publish

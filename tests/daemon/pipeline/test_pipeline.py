@@ -22,7 +22,7 @@ from daemon.journal.history import Wanted
 from daemon.journal.journal import Journal, read_history
 from daemon.monitoring.messages import fields, line
 from daemon.pipeline import ModelFailed, Pipeline
-from daemon.pipeline_settings import PipelineSettings
+from daemon.reloading.pipeline_settings import PipelineSettings
 from daemon.reloading.threshold import in_force
 from models.checkpoints.metadata import DEFAULT_THRESHOLD, Unknown
 from models.classifier import Classifier, Prediction, open_classifier
@@ -141,7 +141,7 @@ def test_the_rule_is_made_once_for_a_model_and_not_for_each_image(
     strict = open_classifier(tmp_path / "checkpoints", store)
     pipeline = Pipeline(classifier, Filer(tmp_path / "sorted"), replace(SETTINGS, threshold=None), threads=1)
     pictures = [save("fog", seed, inbox / f"{seed}.png") for seed in range(9)]
-    with patch("daemon.pipeline_settings.in_force", wraps=in_force) as made:
+    with patch("daemon.reloading.pipeline_settings.in_force", wraps=in_force) as made:
         fates = [outcome.fate for outcome in pipeline.process(pictures[:8])]
         assert made.call_count == 1
         pipeline.classifier = strict  # as hot reload does

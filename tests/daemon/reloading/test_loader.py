@@ -15,8 +15,8 @@ import pytest
 from daemon.decoding.decoder import Decoded, Task
 from daemon.filing.filer import Filer
 from daemon.pipeline import ModelFailed, Pipeline
-from daemon.pipeline_settings import PipelineSettings
 from daemon.reloading.loader import ComingClassifier
+from daemon.reloading.pipeline_settings import PipelineSettings
 from models.checkpoints.checkpoint import FILE_NAME, read, write
 from models.classifier import Classifier, open_classifier
 from models.decoding.images import Transform

@@ -20,9 +20,9 @@ from daemon.monitoring.health import Tally
 from daemon.monitoring.monitor import Monitor
 from daemon.monitoring.systemd import Notifier
 from daemon.pipeline import ModelFailed, Pipeline
-from daemon.pipeline_settings import PipelineSettings
 from daemon.reconfigure import Configuration
 from daemon.reloading.loader import CheckpointOptions
+from daemon.reloading.pipeline_settings import PipelineSettings
 from daemon.reloading.probation import ALPHA, MEMORY, TESTS, Observation, Probation, by_chance, from_journal
 from daemon.reloading.reloader import Reloader
 from daemon.watching.watcher import InboxWatcher

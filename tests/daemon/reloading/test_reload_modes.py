@@ -14,8 +14,8 @@ from daemon.filing.filer import Filer
 from daemon.journal.journal import Journal
 from daemon.monitoring.messages import describe_change
 from daemon.pipeline import Pipeline
-from daemon.pipeline_settings import PipelineSettings
 from daemon.reloading.loader import CheckpointOptions
+from daemon.reloading.pipeline_settings import PipelineSettings
 from daemon.reloading.reloader import Reloader
 from models import allowed, registry
 from models.classifier import Classifier

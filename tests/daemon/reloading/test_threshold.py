@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from daemon import config
-from daemon.pipeline_settings import PipelineSettings
+from daemon.reloading.pipeline_settings import PipelineSettings
 from daemon.reloading.threshold import alike, in_force, inner_folder_rules
 from models.checkpoints.metadata import DEFAULT_THRESHOLD, Level, Promise, Unknown
 from models.text.language import speaking

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 
-from daemon.loop import WorkLoop
 
-
-def obey_signals(loop: WorkLoop) -> None:
-    """Stop the loop at SIGTERM and SIGINT; at SIGHUP it reads its settings again, or stops if its terminal is gone."""
+def obey_signals(stop: Callable[[], None], reconfigure: Callable[[], None]) -> None:
+    """Call ``stop`` at SIGTERM and SIGINT; at SIGHUP ``reconfigure``, or ``stop`` if the terminal is gone."""
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: loop.stop())
+        signal.signal(number, lambda *_: stop())
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         return  # of nohup
     in_terminal = _has_terminal()
@@ -19,9 +18,9 @@ def obey_signals(loop: WorkLoop) -> None:
     def hung_up(*_: object) -> None:
         # A terminal that is closed sends SIGHUP, too: it is gone then.
         if in_terminal and not _has_terminal():
-            loop.stop()
+            stop()
         else:
-            loop.reconfigure()
+            reconfigure()
 
     signal.signal(signal.SIGHUP, hung_up)
 
