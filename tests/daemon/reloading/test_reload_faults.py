@@ -284,7 +284,7 @@ def test_the_work_loop_never_waits_for_the_disk_and_loading_does(
     publish(service.folder / "run-2", ["a", "c"])
     assert looked(reloader) is not None
     wait_for(lambda: len(done) == 3, "what came of it is flushed, too")
-    assert done == ["flush in reload", "open", "flush in settle"]
+    assert done == ["flush in reload", "open", "flush in flush"]
 
 
 def test_where_the_disk_fails_what_is_published_is_tried_later(
