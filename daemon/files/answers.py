@@ -1,6 +1,6 @@
 """Ask file systems that may not answer: a call to a share whose server is gone blocks for as long as it takes.
 
-It is made in a thread of its own, which is left to itself then.
+It is made in a thread of its own, which is abandoned if it does not return.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def silent_mounts(seconds: float = LIMIT) -> list[str]:
 
 
 class Answering:
-    """Whether the file system of a path answers, asked again and again; after no answer nobody waits another time.
+    """Whether the file system of a path answers, asked again and again; while one call hangs nobody waits for another.
 
     An answer holds for a moment. A server that goes in this moment is waited for.
     """
@@ -108,4 +108,4 @@ def _answer(future: Future[T], seconds: float) -> T:
 def _ask(path: str) -> None:
     with suppress(OSError):
         Path(path).stat()
-        os.statvfs(path)  # of this the kernel has no memory
+        os.statvfs(path)  # the kernel keeps no answer to this

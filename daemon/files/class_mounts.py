@@ -1,7 +1,7 @@
 """Class folders that are mounts of their own: where such a drive is gone, nothing is filed into its mount point.
 
-What lay there would be hidden once the drive is back. The mark of the output says nothing of them, so that which they
-are is remembered beside the journal, from when they were first seen.
+What lay there would be hidden once the drive is back. The mark of the output says nothing of them, so which ones
+there are is remembered beside the journal as soon as they are seen.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ _is_to_stop: ContextVar[Callable[[], bool]] = ContextVar("is_to_stop", default=l
 #: describes the original to an overlay or a cluster.
 _ATTRIBUTES_KEPT = ("user.", "system.posix_acl_access")
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-#: EIO is what rclone, and others by FUSE, say that know none.
+#: EIO is what rclone and other FUSE file systems without attributes answer.
 _ATTRIBUTES_LOST = frozenset({errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENODATA,
                               errno.ENOSPC, errno.EDQUOT, errno.E2BIG, errno.ERANGE, errno.EIO})  # fmt: skip
 #: Only the owner may set them, and a drive can be mounted for another user; or it cannot hold them at all.
@@ -76,10 +76,10 @@ def create(entry: FileAt, mode: int = 0o600) -> int:
 def copy_into(target: int, source: FileAt, identity: Identity | None, sha256: str | None) -> str:
     """Copy an image into an open new file, which is not flushed; returns the hex digest of what was copied.
 
-    ``identity`` is None for a copy of our own: nobody else writes it, a share may stamp it anew at any time, and
-    ``sha256`` says all. Raises SourceChanged when the source is not the file of ``identity`` and ``sha256`` from
-    beginning to end, and OSError, also where more or less can be read than its size says, as of some files that are no
-    files of a disk. After any error of it or of the flush the target is worthless: a failed flush must not be repeated.
+    ``identity`` is None for a copy of our own: nobody else writes it, a share may change its time at any moment,
+    and ``sha256`` is enough. Raises SourceChanged when the source is not the file of ``identity`` and ``sha256`` from
+    beginning to end, and OSError, also where more or less can be read than its size says, as with some files that are
+    on no disk. After any error of it or of the flush the target is worthless: a failed flush must not be repeated.
     """
     descriptor = os.open(source.name, OPEN_FLAGS, dir_fd=source.folder)
     try:
@@ -113,7 +113,7 @@ def require_room(target: int, source: FileAt, size: int) -> None:
         most = MOST_COPIED >> 30
         raise OSError(errno.EFBIG, tr("it has {size} bytes, and {most} GB are copied at most", size=size, most=most))
     if size < _FLUSHED_AT_ONCE:
-        return  # the usual case is found out by writing
+        return  # a small file may as well be tried
     room = os.fstatvfs(target)
     free = room.f_bavail * room.f_frsize
     if room.f_blocks and size > free and not (_can_have_holes(target) and _bytes_in(source) <= free):
@@ -138,7 +138,7 @@ def _wrong_size(size: int) -> OSError:
 
 
 def copy_bytes(source: int, target: int | None, status: os.stat_result) -> str | None:
-    """Read a file of that status, which may be copied; None where it has more or fewer bytes than its size says.
+    """Read a file, copying it to ``target`` if given; return its digest, or None where ``status`` has a wrong size.
 
     The holes of a file are read like any bytes, since they count for the digest, and what a file system says of them
     has been wrong before. Where there can be holes in the copy, zeros become holes.
@@ -170,7 +170,7 @@ def write_all(target: int, chunk: bytes) -> None:
 
 
 class _Flushing:
-    """Flushes a copy bit by bit, as much at a time as is done soon."""
+    """Flushes a copy bit by bit, as much at a time as takes about `_FLUSH_SECONDS`."""
 
     def __init__(self) -> None:
         self._unflushed, self._most = 0, _FLUSHED_FIRST

@@ -27,7 +27,7 @@ from models.text.language import tr
 INBOX_MARK = ".imagesortd-inbox"
 
 _FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-#: On a drive other users may open it: if one of them locks it, `holders` tells. On a share nothing tells.
+#: On a drive other users may open the file: `holders` tells who locks it. On a share nothing would.
 _MODE, _MODE_ON_SHARES = 0o644, 0o600
 #: How often the file may be removed, by a daemon that ends, before it is locked.
 _TRIES = 5

@@ -1,6 +1,6 @@
 """Read the kernel's events about folders, in a thread of watchdog's that never touches the disk.
 
-This stands on watchdog's inotify reader and not on its ``Observer``, whose tree of watches costs what an inbox cannot
+This uses watchdog's inotify reader and not its ``Observer``, whose tree of watches costs what an inbox cannot
 pay. Measured with watchdog 7.1: after a file is moved out of the inbox, which is what filing is, the event of the next
 one arrives 400 ms late (an unmatched IN_MOVED_FROM holds the queue for half a second); arming lists the whole tree
 before it returns; a watch limit reached below the root is swallowed; an overflow reaches the log and no handler.
@@ -119,7 +119,8 @@ class QueuedEvent(NamedTuple):
 class EventQueue:
     """An inotify instance without a thread: the kernel keeps the events until they are read.
 
-    For who can wait: events of half a second cost one wake-up, however many they are. Raises `OSError` (EMFILE).
+    For those who can wait: the events of half a second cost one wake-up, however many they are. Raises `OSError`
+    (EMFILE).
     """
 
     #: What starts an event of the kernel: watch, mask, cookie, and the length of the name.
@@ -155,7 +156,7 @@ class EventQueue:
         inotify_rm_watch(self._descriptor, WatchDescriptor(number))
 
     def read(self) -> Iterator[QueuedEvent]:
-        """Take what there is by now; a lost event is one with IN_Q_OVERFLOW."""
+        """Take the events so far; IN_Q_OVERFLOW stands for lost ones."""
         with suppress(BlockingIOError):
             while events := os.read(self._descriptor, self._BYTES):
                 at = 0

@@ -27,11 +27,11 @@ _TIMES = frozenset({"taken", "filed"})
 _USUAL_TIME = "%Y-%m-%d"
 _DESCRIPTION = re.compile(r"%-?[A-Za-z]")
 _MOST_FOLDERS, _MOST_LETTERS = 8, 300
-#: Of a folder's name: with those of a deep class a path stays one that systems take.
+#: The longest name of a folder: even in the folders of a deep class, a path is then not too long for a system.
 _MOST_BYTES = 120
 _FORBIDDEN = '/\\<>:"|?*'
 _JOINERS = "\u200c\u200d"
-#: Times that tell whether the description of one can be used.
+#: Times by which the description of a time is tried.
 _SAMPLES = (datetime(2024, 2, 29, 23, 59, 59, tzinfo=UTC), datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31))
 
 
@@ -40,7 +40,7 @@ class LayoutError(ValueError):
 
 
 class _Part(NamedTuple):
-    """A part of a folder's name: a ``text`` as it is, or a ``field``, of which the text describes a time."""
+    """A part of a folder's name: a ``text`` as it is, or a ``field``, whose ``text`` then is how a time is written."""
 
     text: str
     field: str | None = None

@@ -17,7 +17,7 @@ def is_marked(folder: str) -> bool:
 
 
 def is_below(path: str, folders: Iterable[str]) -> bool:
-    """Whether a path is one of these folders, or lies below one; all are compared without the links in them."""
+    """Whether a path is one of these folders, or lies below one; all are compared with their links resolved."""
     real = os.path.realpath(path)
     return any(_is_inside(real, os.path.realpath(folder)) for folder in folders)
 

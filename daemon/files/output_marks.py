@@ -77,7 +77,7 @@ class OutputMarks:
 
     @contextmanager
     def at_work(self, *, make: bool = True) -> Iterator[None]:
-        """Do as `OutputMark.at_work` with all that are there; raises what that does for the main one."""
+        """Do what `OutputMark.at_work` does for all that are there; raise what it raises for the main one."""
         with ExitStack() as held:
             held.enter_context(self._main.at_work(make=make))
             for output in self._other_outputs:

@@ -36,7 +36,7 @@ def oneself() -> dict[str, object]:
 
 
 def is_another(noted: Mapping[str, object]) -> bool:
-    """Whether the process that noted this of itself is another one than this, and surely still there."""
+    """Whether the process that noted this of itself is not this one, and certainly still there."""
     pid = noted.get("pid")
     if not BOOT or noted.get("boot") != BOOT or not isinstance(pid, int) or pid <= 0 or pid == os.getpid():
         return False

@@ -22,8 +22,8 @@ _CODING = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
 
 #: The kernel or the file system has no rename that refuses to replace.
 _NO_RENAME = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
-#: The file system has no hard links, or grants none for this file. EIO is the answer of rclone, and others by FUSE;
-#: where it is that of a broken disk, the copy fails as well.
+#: The file system has no hard links, or grants none for this file. EIO is what rclone and other FUSE file
+#: systems answer; if it comes from a broken disk, the copy fails as well.
 _NO_LINK = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL, errno.EXDEV, errno.EIO})
 #: How a folder is opened whose names are to be used.
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -52,7 +52,7 @@ class FileAt(NamedTuple):
         return True
 
     def seems_taken(self) -> bool:
-        """Hint quickly at the same; a name that cannot be checked seems free."""
+        """Guess the same quickly; a name that cannot be checked seems free."""
         return os.access(self.name, os.F_OK, dir_fd=self.folder, follow_symlinks=False)
 
     def unlink(self) -> None:
@@ -70,7 +70,7 @@ def rename_noreplace(old: FileAt, new: FileAt) -> None:
 
 
 def exchange(one: FileAt, other: FileAt) -> None:
-    """Let two files have each other's names. Raises CannotMove where the file system cannot do that, else OSError."""
+    """Exchange the names of two files. Raises CannotMove where the file system cannot do that, else OSError."""
     try:
         _rename(one, other, _RENAME_EXCHANGE)
     except OSError as error:
@@ -140,8 +140,8 @@ def _is_own_link(old: FileAt, new: FileAt, links: int) -> bool:
     """Whether a link that is said to exist was made by this very call, before which the file had so many ``links``.
 
     A network file system may have made the link, lost the answer and asked once more. Anywhere else, and where there
-    are no more links than before, another program made it. It may take its link away again, so that a file that was
-    moved by it alone would be lost.
+    are no more links than before, another program made it. That program may remove its link again, and a file whose
+    old name we had removed would be lost.
     """
     status, linked = old.stat(), new.stat()
     is_new = os.path.samestat(status, linked) and status.st_nlink > links

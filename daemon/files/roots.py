@@ -78,8 +78,8 @@ class Roots:
         if not rest:
             return os.open(root, flags)
         if has_openat2():
-            # The names of settings have no links in them, so that mostly this one call does: 8 us for each that is
-            # not made, on a machine that decodes an image in 350.
+            # Paths of the settings have no links in them, so this one call is mostly enough: each call saved is 8 us,
+            # on a machine that decodes an image in 350.
             with suppress(_LookCloser):
                 return _openat2(path, flags)
         folder = os.open(root, _ON_THE_WAY)

@@ -25,10 +25,10 @@ _MOST_TAGS, _LONGEST_TEXT = 512, 64
 _EXIF, _TIME = 0x8769, 0x0132
 #: When the picture was taken, or else digitised, each with the tag of its time zone.
 _TAKEN = ((0x9003, 0x9011), (0x9004, 0x9012))
-#: Maker and model of a camera, and in the inner directory the number of this very one.
+#: Maker and model of a camera, and in the inner directory its serial number.
 _MAKER, _MODEL, _NUMBER = 0x010F, 0x0110, 0xA431
 _WRITTEN = re.compile(r"(\d{4})[:/-](\d\d)[:/-](\d\d)[ T](\d\d):(\d\d)(?::(\d\d))?")
-#: Gives so many bytes of a file, or fewer at its end, from an offset on.
+#: Takes a number of bytes and an offset, and returns those bytes of a file, or fewer at its end.
 _Read = Callable[[int, int], bytes]
 _ZONE = re.compile(r"([+-])(\d\d):(\d\d)")
 

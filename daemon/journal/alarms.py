@@ -21,7 +21,7 @@ from models.text.jsontext import json_text
 #: Key of the note that tells this journal from an earlier one in its place, see `Journal.identity`.
 IDENTITY = "journal"
 #: The most rows that are kept: older ones are deleted, however young they are.
-_MOST = 10_000
+_MOST_ROWS = 10_000
 _COLUMNS = "id, time, cause, subject, over, details"
 _INSERT = "INSERT INTO alarms (time, cause, subject, over, details) VALUES (?, ?, ?, ?, ?)"
 _NEWEST = "(SELECT max(id) FROM alarms GROUP BY cause, subject)"
@@ -92,7 +92,7 @@ def prune(db: sqlite3.Connection, before: datetime) -> None:
     """Delete old events, but never the newest one of a cause and subject."""
     query = f"""DELETE FROM alarms WHERE id NOT IN {_NEWEST}
         AND (time < ? OR id <= (SELECT max(id) FROM alarms) - ?)"""
-    db.execute(query, (instant(before), _MOST))
+    db.execute(query, (instant(before), _MOST_ROWS))
 
 
 def read_alarms(path: Path, since: datetime | None = None, limit: int | None = None) -> list[AlarmEvent]:

@@ -24,10 +24,10 @@ from models.text.language import tr
 from models.weights.store import WeightsStore
 
 #: Seconds to wait at the end for a graph to be set up; a download of weights takes longer, and is abandoned.
-_SETTING_UP = 2.0
+_SET_UP_SECONDS = 2.0
 
 #: Where checkpoints are published unless somebody says otherwise; it may come into being later.
-_USUAL: Path = Settings.model_fields["checkpoint"].default
+_DEFAULT_LOCATION: Path = Settings.model_fields["checkpoint"].default
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ class CheckpointOptions:
             precision=settings.precision,
             device=settings.device,
             batch=settings.batch_size,
-            was_named=settings.checkpoint != _USUAL.absolute(),
+            was_named=settings.checkpoint != _DEFAULT_LOCATION.absolute(),
             outputs=tuple(settings.outputs),
             reserved=settings.other_folders,
             probation=settings.probation_images,
@@ -153,7 +153,7 @@ class ComingClassifier(Classifier):
 
     def close(self) -> None:
         """To be called before the program ends: a library must not be left in the middle of setting itself up."""
-        self._thread.join(_SETTING_UP)
+        self._thread.join(_SET_UP_SECONDS)
 
 
 class CheckpointLoading(threading.Thread):

@@ -8,7 +8,7 @@ from models.errors import UserError
 from models.text.language import tr
 
 #: While it is loaded a checkpoint is in memory as its file's bytes, as its tensors and as the graph made of them.
-_TIMES = 3
+_COPIES = 3
 #: Smaller checkpoints are not checked: a head alone is smaller.
 SMALL_CHECKPOINT = 32 << 20
 
@@ -21,13 +21,13 @@ CGROUPS = Path("/sys/fs/cgroup")
 def require_room(path: Path) -> None:
     """Raise `UserError` where loading a checkpoint would bring on the out-of-memory killer."""
     size = path.stat().st_size
-    if size > SMALL_CHECKPOINT and (free := free_memory()) < _TIMES * size:
+    if size > SMALL_CHECKPOINT and (free := free_memory()) < _COPIES * size:
         raise UserError(
             tr(
                 "there is not enough memory for the checkpoint {path}: {times} MB are needed to load it, "
                 "and {free} MB are free",
                 path=path,
-                times=_TIMES * size >> 20,
+                times=_COPIES * size >> 20,
                 free=free >> 20,
             )
         )

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from itertools import islice
 
-#: Names read at a time, some 20 ms of the work loop's.
+#: Names read at a time, which takes the work loop some 20 ms.
 _SLICE = 10_000
 
 

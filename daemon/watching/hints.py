@@ -87,7 +87,7 @@ class HintSource:
         self._inotify.close()
 
     def arm(self, folder: str, identity: FolderIdentity, *, owner: str, turn: int, follow: bool = False) -> None:
-        """Watch one folder (not those in it) for ``owner``; again is cheap, and tells where it is now.
+        """Watch one folder (not those in it) for ``owner``; to repeat it is cheap, and notes where the folder is now.
 
         ``turn`` counts the owner's walks, see :meth:`sweep`. ``follow`` lets the folder itself be a symbolic link.
 

@@ -142,21 +142,21 @@ class SkippedReporter:
         self._leftovers_logged: dict[str, int] = {}
         self._told_of_raw_files: set[str] = set()
 
-    def __call__(self, passed: Skipped) -> None:
+    def __call__(self, skipped: Skipped) -> None:
         """Report the result of a whole walk of one inbox."""
-        logged = self._logged.get(passed.folder, 0)
-        if passed.count >= max(2 * logged, 1):
-            logger.info("{}", passed)
-            self._logged[passed.folder] = passed.count
-        elif not passed.count:
-            self._logged.pop(passed.folder, None)
-        if passed.raw_files and passed.folder not in self._told_of_raw_files:
-            logger.warning("{}", passed.about_raw_files)
-            self._told_of_raw_files.add(passed.folder)
-        left = passed.leftovers.pictures
-        if left >= max(2 * self._leftovers_logged.get(passed.folder, 0), 1):
-            logger.info("{}: {}", shown(passed.folder), passed.leftovers)
-            self._leftovers_logged[passed.folder] = left
+        logged = self._logged.get(skipped.folder, 0)
+        if skipped.count >= max(2 * logged, 1):
+            logger.info("{}", skipped)
+            self._logged[skipped.folder] = skipped.count
+        elif not skipped.count:
+            self._logged.pop(skipped.folder, None)
+        if skipped.raw_files and skipped.folder not in self._told_of_raw_files:
+            logger.warning("{}", skipped.about_raw_files)
+            self._told_of_raw_files.add(skipped.folder)
+        left = skipped.leftovers.pictures
+        if left >= max(2 * self._leftovers_logged.get(skipped.folder, 0), 1):
+            logger.info("{}: {}", shown(skipped.folder), skipped.leftovers)
+            self._leftovers_logged[skipped.folder] = left
 
 
 def survey(

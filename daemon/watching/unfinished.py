@@ -52,7 +52,7 @@ _ONCE_SECONDS = 30.0
 
 
 class Unfinished:
-    """Unfinished files of the inboxes. ``patience``: for how many seconds one is, if nobody knows whether it is open.
+    """Unfinished files of the inboxes. ``patience``: for how many seconds, if nobody knows whether one is open.
 
     Seconds are counted from what this process saw: the clock of a scanner, or of the machine that holds the files, may
     be wrong. A single pass (``once``) sees too little of them, and goes by their time stamps.

@@ -36,8 +36,8 @@ class Taught:
 
     ``weight`` (outputs, width) and ``bias`` (outputs,) make calibrated logits of features whose parts are at unit
     length, and ``groups`` (outputs,) maps the outputs to classes, as in `Head`. ``known`` (m, width) holds such
-    features of the labelled images, in values that float16 can hold. ``reach`` (classes,) says how much farther from
-    them the second head counts for an image that the first one takes for each class, in spreads of
+    features of the labelled images, in values that float16 can hold. ``reach`` (classes,) says for each class how
+    much farther from them the second head counts, where the first one takes an image for that class; in spreads of
     `models.checkpoints.metadata.Nearness`.
     """
 

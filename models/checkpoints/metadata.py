@@ -96,7 +96,7 @@ class Promise(Strict):
 
 
 def sure_enough(max_error: float) -> float:
-    """Return the threshold to use where nothing can be promised: each image must be as sure as all were to be right."""
+    """Return the threshold to use where nothing can be promised: what share was to be right, or more."""
     return max(DEFAULT_THRESHOLD, 1 - max_error)
 
 
@@ -222,17 +222,17 @@ class Metadata(Strict):
 
     @property
     def promise_lapsed(self) -> bool:
-        """Whether a lesson ended the promise that was made, so that the threshold of then is in force."""
+        """Whether a lesson ended the promise that was made, so that the threshold from before is in force."""
         return self.settings.get("promise_lapsed") is True and self.max_error is not None and not self.kept_promise
 
     @property
     def is_promise_doubted(self) -> bool:
-        """Whether it has lapsed since audits contradict it."""
+        """Whether it has lapsed because audits contradict it."""
         return self.settings.get("promise_doubted") is True
 
     @property
     def audited(self) -> int:
-        """How many audited images the promise was made by; 0 where it was made by those of the data set."""
+        """How many audited images the promise was made from; 0 where it was made from those of the data set."""
         count = self.settings.get("promise_audited")
         return count if isinstance(count, int) and self.kept_promise is not None else 0
 

@@ -16,8 +16,8 @@ CERTAINTY = 0.95
 def what_holds(promise: Promise | None, requested: float, audited: int = 0) -> str:
     """Return the clause that says how many of the filed images are wrong, and how certain that is.
 
-    ``requested`` is the share of mistakes that was asked for. The promise was made by so many ``audited`` images, or by
-    those of the data set where there are none.
+    ``requested`` is the share of mistakes that was asked for. The promise was made from so many ``audited`` images, or
+    from those of the data set if that is 0.
     """
     if promise is None:
         return tr(

@@ -107,5 +107,5 @@ def inner_folders_of(path: str) -> Iterator[str]:
 
 
 def folded(path: str) -> str:
-    """Return what two names have in common that are one folder where upper and lower case are the same."""
+    """Fold a path: equal for two names that are one folder where upper and lower case are the same."""
     return unicodedata.normalize("NFC", path.casefold())

@@ -33,7 +33,7 @@ class GroupScores(NamedTuple):
     probability: Floats
 
     def of(self, row: int) -> GroupProbability:
-        """Return that of one image."""
+        """Return the group of one image."""
         return GroupProbability(self.folders[self.best[row]], float(self.probability[row]), self.depth)
 
 
@@ -53,7 +53,7 @@ class ClassTree:
         return {folded(name): name for name in (*self.inner_folders, *self.classes)}
 
     def as_spelled(self, folder: str) -> str:
-        """Return a path of folders as the classes are spelled, as far as it is that of one.
+        """Return a path of folders with the beginning that is a class, or lies above one, spelled as in the classes.
 
         No two classes differ in upper and lower case alone, and on many drives ``Dog`` and ``dog`` are one folder.
         """

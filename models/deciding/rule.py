@@ -103,7 +103,7 @@ class DecisionRule:
     """A ``threshold`` in 0..1, and whether unknown images are refused, however probable their class is.
 
     ``levels`` has the thresholds of inner folders by their depth; at a depth without one nothing is rolled up. ``own``
-    are those of classes and inner folders for which others hold; only `decide` knows them.
+    has the classes and inner folders that have limits of their own; only `decide` goes by them.
     """
 
     threshold: float

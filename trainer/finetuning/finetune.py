@@ -28,7 +28,7 @@ from models.text.language import tr, trn
 from trainer.data.dataset import shown
 from trainer.finetuning.augment import Batch, batches
 from trainer.finetuning.course import Course, LabelledSamples, course_digest, restore
-from trainer.finetuning.group import Group, Message
+from trainer.finetuning.group import Group, Payload
 from trainer.finetuning.trunk import Cut, cut
 from trainer.heads.linear import Epoch, Linear, OnEpoch, Scaling
 from trainer.measuring.calibration import Labels, Logits, accuracy, fit_temperature, log_loss
@@ -228,7 +228,7 @@ class FineTuner:
         if saved is not None and saved.state.get("digest") != key:
             tell(tr("the saved progress is of other images or another head, so fine-tuning starts again"))
             saved = None
-        shared = self._group.share(None if saved is None else Message(saved.arrays, saved.state))
+        shared = self._group.share(None if saved is None else Payload(saved.arrays, saved.state))
         if shared is None:
             return Course(self.trained_state())
         course, self.steps_made = restore(SavedProgress(shared.arrays, shared.state), self.net, self._optimizer)
@@ -314,7 +314,7 @@ class FineTuner:
     def check(self, side: LabelledSamples) -> tuple[float, float]:
         """Return the calibrated log-loss and the accuracy on images that are cropped as in serving."""
         rank = self._group.rank
-        scores: Logits = np.zeros((len(side.samples), len(self.net.bias) + 1))  # in the last column, which were read
+        scores: Logits = np.zeros((len(side.samples), len(self.net.bias) + 1))  # last column: 1 for what was read
         with torch.inference_mode():
             for batch in batches(side.samples, self.transforms, self._options.batch_size, rank=rank):
                 if len(batch.rows):

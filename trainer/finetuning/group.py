@@ -22,7 +22,7 @@ Doubles = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Message:
+class Payload:
     """Arrays by name, and all else as JSON values."""
 
     arrays: Mapping[str, npt.NDArray[Any]]
@@ -91,24 +91,24 @@ class Group:
         self._spread(tensor)
         return [float(number) for number in tensor]
 
-    def share(self, message: Message | None) -> Message | None:
-        """Return the first rank's message; the others give none."""
+    def share(self, payload: Payload | None) -> Payload | None:
+        """Return the first rank's payload; the others pass None."""
         if self._wire is None:
-            return message
+            return payload
         header = b""
-        if message is not None:
-            forms = {name: (array.dtype.str, array.shape) for name, array in message.arrays.items()}
-            header = json.dumps([message.state, forms]).encode()
+        if payload is not None:
+            forms = {name: (array.dtype.str, array.shape) for name, array in payload.arrays.items()}
+            header = json.dumps([payload.state, forms]).encode()
         (size,) = self.from_first([len(header)])
         if not size:
             return None
         state, forms = json.loads(self._bytes(np.frombuffer(header.ljust(int(size)), np.uint8)).tobytes())
-        own = {} if message is None else message.arrays
+        own = {} if payload is None else payload.arrays
         arrays = {
             name: self._bytes(own[name] if name in own else np.empty(shape, dtype))
             for name, (dtype, shape) in forms.items()
         }
-        return Message(arrays, state)
+        return Payload(arrays, state)
 
     def _bytes(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return the first rank's array; those of the others have its form."""

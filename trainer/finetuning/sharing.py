@@ -18,7 +18,7 @@ from trainer.finetuning.work import Work, read_work, require_images
 def hand_out(team: Team, work: Work, tell: Callable[[str], None]) -> Group:
     """Give the others their work. Raises `UserError` where one of them cannot do it."""
     group = team.begin()
-    group.share(work.message())
+    group.share(work.payload())
     team.agree(group, "")
     tell(tr("{count} processes share each batch of {size} images", count=team.rank.count, size=work.options.batch_size))
     return group
@@ -32,10 +32,10 @@ def follow(team: Team, cache_dir: Path | None) -> None:
 
 
 def _do_share(team: Team, group: Group, store: WeightsStore) -> None:
-    message = group.share(None)
-    assert message is not None, "the first rank hands out some work"
+    payload = group.share(None)
+    assert payload is not None, "the first rank hands out some work"
     try:
-        work = read_work(message, store)
+        work = read_work(payload, store)
         if team.rank.node > 0:
             require_images(work)
     except UserError as error:

@@ -1,7 +1,7 @@
 """The processes of one fit under torchrun: the first one fits, and the others wait for it to share its fine-tuning.
 
-They wait by looking into the store of torchrun, which takes as long as features take; only for fine-tuning do they
-connect to each other.
+While the first one computes features, the others look into the store of torchrun; only for fine-tuning do all connect
+to each other.
 """
 
 from __future__ import annotations
@@ -124,9 +124,9 @@ class Team:
             self._store.set(f"device{self.rank.number}", "cuda" if torch.cuda.is_available() else "cpu")
 
     def take_part(self, act: Callable[[], _Result]) -> _Result:
-        """Do this rank's part of the fit, and wait until the first one has written the run, to tell if it does not.
+        """Do this rank's part of the fit, and wait until the first one has written the run, or is lost.
 
-        Where another process is lost, torchrun's signal says why, which comes soon.
+        Where another process is lost, torchrun soon sends a signal, which says why.
         """
         try:
             result = act()

@@ -17,7 +17,7 @@ from models.weights.store import WeightsStore
 from trainer.data.dataset import Sample, shown
 from trainer.finetuning.course import LabelledSamples
 from trainer.finetuning.finetune import FineTuneOptions
-from trainer.finetuning.group import Message
+from trainer.finetuning.group import Payload
 from trainer.heads.linear import Linear, Scaling
 from trainer.measuring.calibration import Labels
 
@@ -40,7 +40,7 @@ class Work:
         """Return them in their order."""
         return self.parts, self.head, self.scaling, self.train, self.held_out, self.options
 
-    def message(self) -> Message:
+    def payload(self) -> Payload:
         """Return it in a form that `read_work` reads."""
         arrays: dict[str, npt.NDArray[Any]] = {
             "weight": self.head.weight,
@@ -56,15 +56,15 @@ class Work:
             "held_out": _rows(self.held_out),
             "options": asdict(self.options),
         }
-        return Message(arrays, state)
+        return Payload(arrays, state)
 
 
-def read_work(message: Message, store: WeightsStore) -> Work:
-    """Read the work of a message, with the weights that this machine has.
+def read_work(payload: Payload, store: WeightsStore) -> Work:
+    """Read the work of a payload, with the weights that this machine has.
 
-    Raises `UserError` where they are missing or other ones.
+    Raises `UserError` where they are missing or different.
     """
-    arrays, state = message.arrays, message.state
+    arrays, state = payload.arrays, payload.state
     parts = []
     for name, source, digest in state["parts"]:
         part = registry.locate(name, source, store)
@@ -84,7 +84,7 @@ def read_work(message: Message, store: WeightsStore) -> Work:
 
 
 def require_images(work: Work) -> None:
-    """Raise `UserError` where images cannot be found on this machine, which is another one than that of the fit."""
+    """Raise `UserError` where images cannot be found on this machine, which is not that of the fit."""
     for sample in (*work.train.samples, *work.held_out.samples):
         if not sample.path.is_file():
             raise UserError(

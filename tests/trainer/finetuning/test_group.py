@@ -22,7 +22,7 @@ from trainer.finetuning import finetune
 from trainer.finetuning.augment import Batch
 from trainer.finetuning.course import LabelledSamples
 from trainer.finetuning.finetune import FineTuneOptions, fine_tune
-from trainer.finetuning.group import Group, Message
+from trainer.finetuning.group import Group, Payload
 from trainer.finetuning.ranks import PeerLost, Rank
 from trainer.heads.linear import Epoch
 from trainer.measuring.calibration import Labels
@@ -47,18 +47,18 @@ def together(count: int, act: Callable[[Group], _Result]) -> list[_Result]:
 
 def test_what_the_first_rank_knows_the_others_know() -> None:
     arrays = {"a": np.arange(6, dtype=np.int64).reshape(2, 3), "step": np.array(2.5), "none": np.zeros((0, 4))}
-    message = Message(arrays, {"path": "개/\udce9.jpg"})
+    payload = Payload(arrays, {"path": "개/\udce9.jpg"})
 
-    def act(group: Group) -> tuple[Message | None, Message | None, list[float], float]:
+    def act(group: Group) -> tuple[Payload | None, Payload | None, list[float], float]:
         first = group.rank.is_first
         numbers = group.from_first([0.1 if first else 0.2])
         total = group.sum(np.array([float(group.rank.number)]))
-        return group.share(message if first else None), group.share(None), numbers, float(total[0])
+        return group.share(payload if first else None), group.share(None), numbers, float(total[0])
 
     for received, nothing, numbers, total in together(3, act):
         assert received is not None
         assert nothing is None
-        assert received.state == message.state
+        assert received.state == payload.state
         assert numbers == [0.1]
         assert total == 3
         for name, array in arrays.items():

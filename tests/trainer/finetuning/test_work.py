@@ -12,7 +12,7 @@ from tests.trainer.tuning import side, start
 from trainer.data.dataset import Sample
 from trainer.finetuning.course import LabelledSamples
 from trainer.finetuning.finetune import FineTuneOptions
-from trainer.finetuning.group import Message
+from trainer.finetuning.group import Payload
 from trainer.finetuning.work import Work, read_work, require_images
 
 
@@ -22,7 +22,7 @@ def work(clip: tuple[Backbone, ...], colours: Path) -> Work:
 
 
 def test_another_rank_reads_what_the_first_one_hands_out(work: Work, store: WeightsStore) -> None:
-    read = read_work(work.message(), store)
+    read = read_work(work.payload(), store)
     assert [(part.name, part.digest) for part in read.parts] == [(part.name, part.digest) for part in work.parts]
     assert read.options == work.options
     for found, expected in ((read.train, work.train), (read.held_out, work.held_out)):
@@ -36,10 +36,10 @@ def test_another_rank_reads_what_the_first_one_hands_out(work: Work, store: Weig
 
 
 def test_other_weights_on_another_machine_are_refused(work: Work, store: WeightsStore) -> None:
-    message = work.message()
-    parts = [(name, source, "0" * 64) for name, source, _ in message.state["parts"]]
+    payload = work.payload()
+    parts = [(name, source, "0" * 64) for name, source, _ in payload.state["parts"]]
     with pytest.raises(UserError, match="the weights of clip differ between the machines"):
-        read_work(Message(message.arrays, message.state | {"parts": parts}), store)
+        read_work(Payload(payload.arrays, payload.state | {"parts": parts}), store)
 
 
 def test_images_that_another_machine_does_not_see_are_named(work: Work, tmp_path: Path) -> None:
