@@ -95,7 +95,7 @@ class CheckpointSource:
     def _find_or_raise(self) -> CheckpointFile | None:
         location = self.location
         if location.suffix == ".safetensors" and not location.exists():
-            raise CheckpointError(tr("there is no checkpoint {location}: give a file that is there", location=location))
+            raise CheckpointError(tr("there is no checkpoint {location}: give an existing file", location=location))
         published = self._find()
         if published is None and self.wants_starter():
             return None

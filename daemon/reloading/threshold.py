@@ -129,8 +129,8 @@ def inner_folder_rules(chosen: float | None, metadata: Metadata) -> list[str]:
 def _inner_folder_rule(names: str, level: float | None, asked: float | None, promise: Promise | None) -> str:
     if level is None:
         return tr(
-            "no image goes into the folder above its class ({names}), however sure that is: at most "
-            "{asked:.3g} % wrong cannot be promised there",
+            "no image goes into a folder above its class ({names}), since it cannot be promised that at most "
+            "{asked:.3g} % are wrong there",
             names=names,
             asked=100 * (asked or 0.0),
         )

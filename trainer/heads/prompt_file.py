@@ -56,10 +56,10 @@ def read_prompts(path: Path, classes: Sequence[str]) -> PromptFile:
         text = unicodedata.normalize("NFC", path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UserError(
-            tr("the file of prompts {path} cannot be read: {reason}", path=path, reason=error.strerror)
+            tr("the prompt file {path} cannot be read: {reason}", path=path, reason=error.strerror)
         ) from error
     except UnicodeDecodeError as error:
-        raise UserError(tr("the file of prompts {path} is not valid UTF-8: save it as UTF-8", path=path)) from error
+        raise UserError(tr("the prompt file {path} is not valid UTF-8: save it as UTF-8", path=path)) from error
     return _parse_toml(path, text, classes) if path.suffix.casefold() == ".toml" else _parse_lines(path, text, classes)
 
 

@@ -104,8 +104,8 @@ def _sentence(level: Level, requested: float | None, counts: ThresholdCounts, na
     here = next((counted for counted in counts.inner if counted.depth == level.depth), None)
     if here is None:
         return tr(
-            "no image goes into the folder above its class ({names}), however sure that is: at most "
-            "{asked:.3g} % wrong cannot be promised there",
+            "no image goes into a folder above its class ({names}), since it cannot be promised that at most "
+            "{asked:.3g} % are wrong there",
             names=names,
             asked=100 * (requested or 0.0),
         )

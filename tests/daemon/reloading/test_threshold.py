@@ -202,7 +202,7 @@ def test_each_depth_of_inner_folders_is_said_with_its_own_promise() -> None:
     assert "(animals/, plants/) if it is at least 90 % sure" in first
     assert "at most 5 % of those filed are wrong" in first
     assert "(plants/wild/)" in second
-    assert "at most 2 % wrong cannot be promised there" in second
+    assert "it cannot be promised that at most 2 % are wrong there" in second
     assert [("80 % sure" in one, "wrong" in one) for one in inner_folder_rules(0.8, metadata)] == [(True, False)] * 2
     assert inner_folder_rules(0.0, metadata) == []
     lapsed = metadata.model_copy(update={"promises": [], "levels": [Level(depth=1, threshold=0.9)]})

@@ -63,8 +63,8 @@ def test_where_nothing_can_be_promised_nothing_is_rolled_up_and_that_is_told() -
     assert found.levels == [Level(depth=1)]
     assert found.rule(CLASSES).levels == {}
     assert (
-        "no image goes into the folder above its class (animals/), however sure that is: at most 1 % wrong "
-        "cannot be promised there" in found.sentences(images)
+        "no image goes into a folder above its class (animals/), since it cannot be promised that at most 1 % "
+        "are wrong there" in found.sentences(images)
     )
 
 
