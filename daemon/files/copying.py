@@ -19,16 +19,16 @@ from models.text.language import tr
 _CHUNK = 1 << 20
 _ZEROS = bytes(_CHUNK)
 #: Bytes of a copy that are flushed at a time, since a flush cannot be interrupted, and that of a whole film takes
-#: minutes on a slow share: at first so many, then as many as take about `_FLUSH_SECONDS`.
+#: minutes on a slow share: at first this many, then as many as take about `_FLUSH_SECONDS`.
 _FLUSHED_FIRST, _FLUSHED_AT_ONCE, _FLUSH_SECONDS = 8 << 20, 32 << 20, 0.5
-#: Largest size of a file that is copied. Reading so many bytes takes minutes, even if they are holes.
+#: Largest size of a file that is copied. Reading this many bytes takes minutes, even if they are holes.
 MOST_COPIED = 64 << 30
 _BLOCK = 512
 #: Most pieces between holes that are copied one by one.
 _MOST_PIECES = 10_000
 #: Called after each part of a file that was read or copied: a large file may take longer than the watchdog allows.
 _on_progress: ContextVar[Callable[[], None]] = ContextVar("on_progress", default=lambda: None)
-#: Whether to stop in the midst of a file.
+#: Whether to stop in the middle of a file.
 _is_to_stop: ContextVar[Callable[[], bool]] = ContextVar("is_to_stop", default=lambda: False)
 #: Extended attributes that are copied: notes of people and programs, and access lists, which belong to the mode. No
 #: others: ``security.capability`` would give rights to whoever runs the copy, labels and signatures

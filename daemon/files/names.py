@@ -38,7 +38,7 @@ def numbered(name: str, number: int, limit: int = 255) -> str:
 
 
 def simpler_name(name: str) -> str:
-    """Return the name to try next where a file system cannot hold ``name``; at last, that one itself.
+    """Return the name to try next where a file system cannot hold ``name``; ``name`` if none is left.
 
     First a name that exFAT, NTFS and SMB can hold, with ``_`` in place of what they cannot; then one of ASCII, as in an
     address of the web, for a drive that is mounted for the letters of another language.

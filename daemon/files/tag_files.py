@@ -25,7 +25,7 @@ from models.xmp.document import MOST_BYTES, XmpError, too_large
 from models.xmp.tags import Tag
 
 _ENDINGS = (".xmp", ".XMP")
-#: A name of so many bytes may be too long for its file system, once it has an ending.
+#: A name of this many bytes may be too long for its file system, once it has an ending.
 _LONG_NAME = 100
 _WRITABLE = 0o222
 #: What a name stands for that cannot be opened as a file.

@@ -20,9 +20,9 @@ from models.files.atomic import sync_folder
 from models.files.ownership import make_file
 from models.text.language import tr
 
-#: The first version in which rows share texts and times are numbers. To migrate an earlier one takes so many times the
-#: size of the journal, for the copy, the log, and the old rows beside the new ones; a later one takes less. Measured
-#: with a million rows: 2.5 and 1.1.
+#: The first version in which rows share texts and times are numbers. To migrate an earlier one takes this many times
+#: the size of the journal, for the copy, the log, and the old rows beside the new ones; a later one takes less.
+#: Measured with a million rows: 2.5 and 1.1.
 _TEXTS_SHARED, _ROOM_BEFORE, _ROOM_SINCE = 4, 3.0, 1.25
 #: Pages that are copied, and steps that SQLite takes, between two reports of progress.
 _PAGES, STEPS = 4096, 1_000_000

@@ -26,7 +26,7 @@ from models.weights.store import WeightsStore
 #: Seconds to wait at the end for a graph to be set up; a download of weights takes longer, and is abandoned.
 _SET_UP_SECONDS = 2.0
 
-#: Where checkpoints are published unless somebody says otherwise; it may come into being later.
+#: Where checkpoints are published unless somebody says otherwise; the folder may be made later.
 _DEFAULT_LOCATION: Path = Settings.model_fields["checkpoint"].default
 
 

@@ -96,7 +96,7 @@ class Promise(Strict):
 
 
 def sure_enough(max_error: float) -> float:
-    """Return the threshold to use where nothing can be promised: what share was to be right, or more."""
+    """Return the threshold to use where nothing can be promised: 1 - ``max_error``, but at least the default."""
     return max(DEFAULT_THRESHOLD, 1 - max_error)
 
 

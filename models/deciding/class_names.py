@@ -43,7 +43,7 @@ def _is_invisible(character: str) -> bool:
     return category in {"Cc", "Zl", "Zp"} or (category == "Cf" and character not in "\u200c\u200d")
 
 
-#: A class may lie so many folders deep.
+#: A class may lie this many folders deep.
 MOST_DEPTH = 8
 #: The most bytes of a whole class path, so that the path of an image in its folder is one that systems take.
 _MOST_PATH_BYTES = 700

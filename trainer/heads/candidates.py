@@ -19,7 +19,7 @@ from trainer.measuring.calibration import Logits, Losses, accuracy, fit_temperat
 
 #: The strengths of logistic regression to try (scikit-learn's C), from strong to weak regularisation.
 STRENGTHS = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 1.0)
-#: So many judged images are enough to choose a strength by.
+#: This many judged images are enough to choose a strength by.
 _MANY_IMAGES = 1000
 #: The strength that is best in most cases. A weaker penalty than this must lower the loss by at least this share: a
 #: smaller gain is chance, by which the weakest would win with few images. Between a stronger penalty and this one the

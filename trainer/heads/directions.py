@@ -51,7 +51,7 @@ class Directions:
     @classmethod
     @one_thread()
     def from_features(cls, scaled: Features) -> Directions:
-        """Find the directions of centred features (n, width); with few images, they span all features."""
+        """Find the directions of centred features (n, width); with few images they span all of these."""
         count, width = scaled.shape
         some = scaled
         enough = min(max(count // 2, _FEWEST_IMAGES), _MOST_IMAGES)

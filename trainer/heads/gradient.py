@@ -28,7 +28,7 @@ _FEWEST_NOISE_ROWS, _MOST_NOISE_ROWS = 1024, 4096
 #: head, which is served, is hardly better with more: on fold 4 of five sets, with all images and with 16 and 5 a class,
 #: its log-loss is .5422 with one, .5416 with two, .5422 with four. Where images and classes are many it is one.
 _MOST_MEMBERS = 2
-#: At most so many images times columns times members are fitted, but at least one member.
+#: Images times columns times members are at most this, but there is at least one member.
 _WORK = 400_000
 #: Values that AdamW goes over at once, so that they are in the processor's cache for all of its steps.
 _BLOCK = 1 << 15

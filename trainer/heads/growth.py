@@ -19,14 +19,14 @@ from trainer.measuring.calibration import Labels, Logits
 
 Mistakes = npt.NDArray[np.float32]
 
-#: Heads are fitted on so many different quarters, but on one only if its heads make so many mistakes.
+#: Heads are fitted on this many different quarters, but on one only if its heads make this many mistakes.
 _QUARTERS, _MANY_MISTAKES = 2, 400
 _STRENGTH = 3e-3
 #: With fewer judged images, or fewer mistakes by the heads fitted on a quarter, there is no estimate.
 _MIN_IMAGES, _MIN_MISTAKES = 100, 20
 #: With more images there is no estimate: a copy of a quarter of gigabytes would take too much memory.
 _MAX_IMAGES = 50_000
-#: A class's own mistakes weigh as much as those of all classes once there are so many. Measured as above, 30 was the
+#: A class's own mistakes weigh as much as those of all classes once there are this many. Measured as above, 30 was the
 #: best of 0 to 1e6.
 _PRIOR = 30.0
 #: Resamples of the judged images, and the quantiles between which the result lies four times in five.

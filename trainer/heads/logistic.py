@@ -28,7 +28,7 @@ _MAX_ITERATIONS = 200
 #: 1 / classes, but at most this. Measured with 96 classes and a weak penalty: 19 steps instead of
 #: 51 with the same for all.
 _MOST_CURVATURE = 0.05
-#: So many directions are scaled one by one in the full fit: along the others the loss curves less than the penalty.
+#: This many directions are scaled one by one in the full fit: along the others the loss curves less than the penalty.
 _STEEP = 64
 #: Logits that are computed at once: so few stay in the processor's cache.
 _BLOCK = 1 << 18

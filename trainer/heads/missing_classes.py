@@ -47,7 +47,7 @@ from trainer.measuring.calibration import Labels, Logits, log_probabilities
 _USUAL_WEIGHT, _OTHER_WEIGHTS = 1.0, (0.5, 2.0)
 #: Another weight than the usual is taken if it refuses so much more of the images of classes left out.
 _CLEARLY = 0.05
-#: Up to `_GROUPS` classes are left out one by one, more in so many groups, and more than `_MANY_CLASSES` in
+#: Up to `_GROUPS` classes are left out one by one, more in as many groups, and more than `_MANY_CLASSES` in
 #: `_FEW_GROUPS`.
 _GROUPS, _FEW_GROUPS, _MANY_CLASSES = 10, 5, 50
 #: Images that the heads without some classes are fitted on, at most.

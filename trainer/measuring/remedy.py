@@ -13,7 +13,7 @@ from models.checkpoints.promises import CERTAINTY
 from models.text.language import tr
 from trainer.measuring.promises import Confidence, Mask, find_promise, images_needed, most_promising_size
 
-#: At most so many wrong labels are named: more would be no accident.
+#: At most this many wrong labels are named: more would be no accident.
 _LABELS = 5
 #: The numbers of images to try: each is the one before times `_STEP`, up to `_MOST` times as many as there are.
 _STEP, _MOST = 1.05, 50
@@ -21,7 +21,7 @@ _STEP, _MOST = 1.05, 50
 
 @dataclass(frozen=True)
 class Remedy:
-    """What would make a promise possible: about so many more ``images`` like these; None: no number would do.
+    """What would make a promise possible: about this many more ``images`` like these; None: no number is enough.
 
     ``labels`` names the images whose labels, corrected, would do as well; empty where correcting labels would not.
     """
