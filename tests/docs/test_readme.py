@@ -71,7 +71,7 @@ def test_every_terminal_block_works_in_a_fresh_terminal(page: Path) -> None:
 
 
 def test_ci_calls_the_readmes_test_command() -> None:
-    (command,) = re.findall(r"^python3 -m venv .*pytest -n 4$", README, flags=re.MULTILINE)
+    (command,) = re.findall(r"^python3 -m venv .*pytest -n 5$", README, flags=re.MULTILINE)
     assert command in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
     assert command in KOREAN
 
