@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.request import Request, urlopen
 
 from daemon.files.output_mark import OUTPUT_MARK
 
@@ -62,6 +63,8 @@ def serving() -> Iterator[tuple[UnreliableStore, dict[str, str]]]:
     environment = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}", "AWS_DEFAULT_REGION": "us-east-1"}
     environment |= dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "test")
     try:
+        # The server keeps its buckets as long as the process lives.
+        urlopen(Request(f"{environment['AWS_ENDPOINT_URL']}/moto-api/reset", method="POST")).close()
         client(environment).create_bucket(Bucket=BUCKET)
         yield store, environment
     finally:
