@@ -11,7 +11,7 @@ from tests.four_clients import CLIENTS, Arrivals, Client, Station, losses, relea
 from tests.processes import daemon
 
 
-@pytest.mark.parametrize("calls", [8, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("calls", [12, pytest.param(200, marks=pytest.mark.slow)])
 def test_nothing_is_lost_or_doubled_and_every_answer_is_true(calls: int, tmp_path: Path) -> None:
     station = Station(tmp_path)
     clients = [Client(station, number) for number in range(CLIENTS)]
